@@ -1,0 +1,140 @@
+"""The motion module: temporal transformers that let the frames of a clip see each other (AnimateDiff, section 4.2).
+
+Features stay frame-major, (clips, frames, pixels, channels), from entry to exit. Every layer but attention works on single
+rows, and attention reads its frames through strided views, so that no copy is made for the sake of layout.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import MotionConfig
+from .position import sinusoid
+
+# CUDA's fused attention kernels put (batch x heads) in a grid dimension that ends at 65535 (PyTorch #142228, #146704).
+MAX_ATTENTION_BATCH = 65535
+
+
+# Attention
+
+
+def temporal_attention(qkv: Tensor, heads: int) -> Tensor:
+    """Let each pixel attend over the frames of its clip: (clips, frames, pixels, 3C) -> (clips, frames, pixels, C)."""
+    clips = [frame_attention(clip, heads) for clip in qkv]
+    return clips[0][None] if len(clips) == 1 else torch.stack(clips)
+
+
+def frame_attention(qkv: Tensor, heads: int) -> Tensor:
+    """Attend over the frames of one clip: (frames, pixels, 3C) -> (frames, pixels, C)."""
+    frames, pixels, width = qkv.shape
+    parts = [attend(chunk, heads) for chunk in qkv.split(MAX_ATTENTION_BATCH // heads, dim=1)]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+    return out.reshape(frames, pixels, width // 3)
+
+
+def attend(qkv: Tensor, heads: int) -> Tensor:
+    """Scaled dot-product attention over dim 0: (frames, pixels, 3C) -> (frames, pixels, heads, C / heads)."""
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 1, 3, 0, 4)
+    return F.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3)
+
+
+class TemporalAttention(nn.Module):
+    """Self-attention over frames with its LayerNorm, position encoding and residual sum."""
+
+    def __init__(self, channels: int, heads: int, max_frames: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = heads
+        self.max_frames = max_frames
+        self.norm = operations.LayerNorm(channels, **factory)
+        self.to_qkv = operations.Linear(channels, 3 * channels, bias=False, **factory)
+        self.to_out = operations.Linear(channels, channels, **factory)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(clips, frames, pixels, channels) -> the same shape."""
+        position = sinusoid(self.max_frames, h.shape[-1])[: h.shape[1], None]
+        y = self.norm(h).add_(position.to(h))
+        return self.to_out(temporal_attention(self.to_qkv(y), self.heads)).add_(h)
+
+
+class FeedForward(nn.Module):
+    """GEGLU feed-forward with its LayerNorm and residual sum."""
+
+    def __init__(self, channels: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.norm = operations.LayerNorm(channels, **factory)
+        self.expand = operations.Linear(channels, 8 * channels, **factory)
+        self.contract = operations.Linear(4 * channels, channels, **factory)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(..., channels) -> the same shape."""
+        value, gate = self.expand(self.norm(h)).chunk(2, dim=-1)
+        return self.contract(F.gelu(gate) * value).add_(h)
+
+
+# Blocks
+
+
+class TemporalTransformer(nn.Module):
+    """One residual branch of tau_video: GroupNorm, two temporal attentions, a feed-forward, and a projection back."""
+
+    def __init__(self, channels: int, heads: int, max_frames: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.norm = operations.GroupNorm(32, channels, eps=1e-6, **factory)
+        self.proj_in = operations.Linear(channels, channels, **factory)
+        self.attentions = nn.ModuleList(
+            TemporalAttention(channels, heads, max_frames, operations, **factory) for _ in range(2)
+        )
+        self.feed_forward = FeedForward(channels, operations, **factory)
+        self.proj_out = operations.Linear(channels, channels, **factory)
+
+    def forward(self, x: Tensor, frames: int, gamma: float = 1.0) -> Tensor:
+        """Return `x` plus `gamma` times what the branch adds.
+
+        Args:
+            x: features of the UNet, (clips * frames, channels, height, width).
+            frames: frames per clip; the rows of one clip are neighbours.
+            gamma: weight of the residual (Eq. 2 of the AnimateLCM paper); 0 returns `x` unchanged.
+        """
+        rows, channels, height, width = x.shape
+        h = self.norm(x).permute(0, 2, 3, 1).reshape(rows // frames, frames, height * width, channels)
+        h = self.proj_in(h)
+        for attention in self.attentions:
+            h = attention(h)
+        h = self.proj_out(self.feed_forward(h))
+        residual = h.reshape(rows, height, width, channels).permute(0, 3, 1, 2)
+        return torch.add(x, residual, alpha=gamma)
+
+
+# Model
+
+
+class MotionModule(nn.Module):
+    """All temporal transformers of a motion module, grouped by the UNet block they follow.
+
+    Args:
+        config: widths and counts.
+        operations: the namespace that layers come from: `comfy.ops.manual_cast`, or `torch.nn` for training.
+        factory: `dtype` and `device` of the layers.
+    """
+
+    def __init__(self, config: MotionConfig, operations: Any = nn, **factory: Any) -> None:
+        super().__init__()
+
+        def transformers(channels: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                TemporalTransformer(channels, config.heads, config.max_frames, operations, **factory) for _ in range(count)
+            )
+
+        self.config = config
+        self.down_blocks = nn.ModuleList(transformers(c, config.down_modules) for c in config.down_channels)
+        self.mid_block = transformers(config.mid_channels, 1) if config.mid_channels else nn.ModuleList()
+        self.up_blocks = nn.ModuleList(transformers(c, config.up_modules) for c in config.up_channels)
+
+    def blocks(self) -> Iterator[TemporalTransformer]:
+        """Yield the temporal transformers in the order in which the UNet calls them."""
+        groups: Iterable[nn.ModuleList] = (*self.down_blocks, self.mid_block, *self.up_blocks)
+        for group in groups:
+            yield from group

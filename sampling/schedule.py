@@ -1,0 +1,94 @@
+"""Noise schedules and the discrete steps of latent consistency models."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+TRAIN_TIMESTEPS = 1000
+SIGMA_DATA = 0.5
+TIMESTEP_SCALING = 10.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How noise grows with the timestep, and the grid of timesteps that a consistency model was distilled on.
+
+    Attributes:
+        beta_start: noise variance of the first timestep.
+        beta_end: noise variance of the last timestep.
+        spacing: what is spaced evenly between them: "linear" the betas, "scaled_linear" their square roots (the names of
+            diffusers; ComfyUI calls them "sqrt_linear" and "linear").
+        original_steps: solver steps of the distillation; the grid has that many timesteps.
+    """
+
+    beta_start: float
+    beta_end: float
+    spacing: Literal["linear", "scaled_linear"]
+    original_steps: int
+
+
+T2V = Schedule(0.00085, 0.012, "linear", 100)
+I2V = Schedule(0.00085, 0.014, "linear", 200)
+COMMUNITY_LCM = Schedule(0.00085, 0.012, "scaled_linear", 50)
+
+
+def alphas_cumprod(schedule: Schedule) -> Tensor:
+    """Return the share of signal left at each timestep, (1000,), float64 (the paper's alpha-bar)."""
+    if schedule.spacing == "linear":
+        betas = torch.linspace(schedule.beta_start, schedule.beta_end, TRAIN_TIMESTEPS, dtype=torch.float64)
+    else:
+        roots = torch.linspace(schedule.beta_start**0.5, schedule.beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float64)
+        betas = roots**2
+    return torch.cumprod(1.0 - betas, dim=0)
+
+
+def sigmas(schedule: Schedule) -> Tensor:
+    """Return the noise level at each timestep, (1000,), float64: sigma = sqrt((1 - alpha-bar) / alpha-bar)."""
+    alpha_bar = alphas_cumprod(schedule)
+    return ((1.0 - alpha_bar) / alpha_bar).sqrt()
+
+
+def solver_grid(schedule: Schedule) -> Tensor:
+    """Return the timesteps of the distillation solver, ascending, (original_steps,), int64: t_i = i * k - 1."""
+    k = TRAIN_TIMESTEPS // schedule.original_steps
+    return torch.arange(1, schedule.original_steps + 1) * k - 1
+
+
+def timesteps(schedule: Schedule, steps: int, denoise: float = 1.0) -> Tensor:
+    """Return the timesteps of a `steps`-step sample, descending, (steps,), int64.
+
+    Args:
+        schedule: the schedule the model was distilled on.
+        steps: number of consistency steps, at least 1.
+        denoise: share of the grid to run over, in (0, 1]; below 1 a given latent is kept in part.
+
+    Raises:
+        ValueError: if that share of the grid has fewer timesteps than `steps`, or a number is out of range.
+    """
+    if not 0.0 < denoise <= 1.0:
+        raise ValueError(f"denoise is {denoise:g}. Expected more than 0 and at most 1.")
+    grid = solver_grid(schedule)[: int(schedule.original_steps * denoise)].flip(0)
+    if not 1 <= steps <= len(grid):
+        raise ValueError(
+            f"{steps} steps do not fit: this schedule has {len(grid)} timesteps at denoise {denoise:g}. "
+            f"Choose 1 to {len(grid)} steps, or a higher denoise."
+        )
+    return grid[torch.arange(steps) * len(grid) // steps]
+
+
+def step_sigmas(schedule: Schedule, steps: int, denoise: float = 1.0) -> Tensor:
+    """Return the noise level of each of `steps` steps and a final 0, (steps + 1,), float32. See `timesteps`."""
+    levels = sigmas(schedule)[timesteps(schedule, steps, denoise)]
+    return torch.cat((levels, levels.new_zeros(1))).float()
+
+
+def boundary_scalings(timestep: Tensor) -> tuple[Tensor, Tensor]:
+    """Return c_skip and c_out, which make the consistency function the identity at timestep 0 (LCM paper, section 4.1).
+
+    f(x, t) = c_skip(t) * x + c_out(t) * x0, with sigma_data 0.5 and timestep scaling 10.
+    """
+    scaled = timestep * TIMESTEP_SCALING
+    total = scaled**2 + SIGMA_DATA**2
+    return SIGMA_DATA**2 / total, scaled / total.sqrt()
