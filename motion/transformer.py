@@ -71,7 +71,7 @@ class FeedForward(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """(..., channels) -> the same shape."""
         value, gate = self.expand(self.norm(h)).chunk(2, dim=-1)
-        return self.contract(F.gelu(gate) * value).add_(h)
+        return self.contract(F.gelu(gate).mul_(value)).add_(h)
 
 
 # Blocks
