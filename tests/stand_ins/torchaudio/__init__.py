@@ -1,0 +1,3 @@
+"""Import-only stand-in, see ../torchvision/__init__.py."""
+
+from . import transforms as transforms
