@@ -17,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -179,7 +179,7 @@ class Server:
     def history(self, prompt: str) -> Json:
         return dict(self.get(f"/history/{prompt}").get(prompt, {}))
 
-    def events(self, client: str) -> Iterator[tuple[str, Json]]:
+    def events(self, client: str) -> Generator[tuple[str, Json], None, None]:
         """The websocket's text messages to `client` as (type, data); the first one arrives on connecting."""
         import websocket  # in the environment, not in the standard library
 

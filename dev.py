@@ -111,12 +111,13 @@ def install_packages() -> None:
 
 
 def set_up() -> None:
+    own_tree = os.environ.get("COMFYUI_DIR")
+    if own_tree and not (comfyui_dir() / "main.py").is_file():
+        raise Trouble(f"COMFYUI_DIR is {own_tree}, and there is no ComfyUI in it (no main.py).")
     if not environment_python().is_file():
         create_environment()
-    if not os.environ.get("COMFYUI_DIR"):
+    if not own_tree:
         unpack_comfyui(comfyui_dir())
-    if not (comfyui_dir() / "main.py").is_file():
-        raise Trouble(f"COMFYUI_DIR is {comfyui_dir()}, and there is no main.py of ComfyUI in it.")
     install_packages()
 
 

@@ -1,4 +1,4 @@
-"""Puts ComfyUI before this pack on sys.path, the pack under the name `animatelcm`, and hands out a server and a page."""
+"""ComfyUI before this pack on sys.path, the pack under the name `animatelcm`, a server and a page as fixtures."""
 
 import shutil
 import sys
