@@ -1,0 +1,125 @@
+"""What a program sees that POSTs graphs to /prompt."""
+
+import io
+import itertools
+import json
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from animatelcm.comfyui_server import Refused, Server, outputs
+
+Graph = dict[str, Any]
+seeds = itertools.count(1000)  # a graph that ran before is answered from ComfyUI's cache
+
+
+def inputs_of(graph: Graph, class_type: str) -> dict[str, Any]:
+    (node,) = [node for node in graph.values() if node["class_type"] == class_type]
+    return node["inputs"]
+
+
+def long(graph: Graph) -> Graph:
+    """Make `graph` sample for many seconds."""
+    inputs_of(graph, "AnimateLCMSampler").update(steps=100, seed=next(seeds))
+    return graph
+
+
+def frames(video: bytes) -> np.ndarray:
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def metadata(video: bytes) -> dict[str, Any]:
+    with av.open(io.BytesIO(video)) as container:
+        return {name: json.loads(container.metadata[name]) for name in ("prompt", "workflow")}
+
+
+def run_for_frames(server: Server, graph: Graph) -> np.ndarray:
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    (video,) = outputs(entry)
+    return frames(server.view(video))
+
+
+def test_every_node_is_registered(server: Server) -> None:
+    known = server.get("/object_info")
+    names = ("LoadMotionModule", "Apply", "EmptyLatent", "Sampler", "Sigmas", "SamplerSelect", "SaveVideo")
+    assert {f"AnimateLCM{name}" for name in names} <= known.keys()
+
+
+def test_the_shipped_graph_makes_a_video_of_16_moving_frames(server: Server, graph: Graph) -> None:
+    video = run_for_frames(server, graph)
+    assert video.shape == (16, 256, 256, 3)
+    assert np.abs(video[0].astype(float) - video[-1]).mean() > 1
+
+
+def test_the_saved_file_holds_prompt_and_workflow(server: Server, graph: Graph) -> None:
+    workflow = {"nodes": [], "extra": {"note": "αβγ; 'quoted' \"twice\" = \\ #\n"}}
+    inputs_of(graph, "AnimateLCMSampler")["seed"] = next(seeds)
+    (video,) = outputs(server.run(graph, extra_data={"extra_pnginfo": {"workflow": workflow}}))
+    assert metadata(server.view(video)) == {"prompt": graph, "workflow": workflow}
+
+
+@pytest.mark.parametrize(
+    ("node", "wrong", "explanation"),
+    [
+        ("AnimateLCMLoadMotionModule", {"motion_module": "nothing.ckpt"}, "There is no file 'nothing.ckpt'"),
+        ("AnimateLCMApply", {"style_lora": "nothing.safetensors"}, "There is no file 'nothing.safetensors'"),
+        ("AnimateLCMSaveVideo", {"format": "AVI"}, "'AVI' is not a format"),
+    ],
+)
+def test_a_wrong_input_is_refused_with_our_message(
+    server: Server, graph: Graph, node: str, wrong: dict[str, str], explanation: str
+) -> None:
+    inputs_of(graph, node).update(wrong)
+    with pytest.raises(Refused, match=explanation) as refused:
+        server.queue(graph)
+    assert refused.value.status == 400
+    assert refused.value.answer["error"]["type"] == "prompt_outputs_failed_validation"
+    (errors,) = refused.value.answer["node_errors"].values()
+    assert errors["class_type"] == node
+
+
+def test_an_unfit_frame_count_is_explained_before_sampling(server: Server, graph: Graph) -> None:
+    inputs_of(graph, "AnimateLCMEmptyLatent")["frames"] = 1
+    events = []
+    entry = server.run(graph, lambda kind, data: events.append((kind, data)))
+    kind, data = events[-1]
+    assert entry["status"]["status_str"] == kind.replace("execution_", "") == "error"
+    assert data["node_type"] == "AnimateLCMSampler"
+    assert "1 frame" in data["exception_message"]
+    assert "progress" not in dict(events)
+
+
+def test_a_second_prompt_waits_for_the_first(server: Server, graph: Graph, shipped_graph: Graph) -> None:
+    inputs_of(shipped_graph, "AnimateLCMSampler")
+    queued = []
+
+    def queue_another(kind: str, data: dict[str, Any]) -> None:
+        if kind == "progress" and not queued:
+            queued.append(server.queue(shipped_graph))
+            queue = server.get("/queue")
+            assert [len(queue["queue_running"]), len(queue["queue_pending"])] == [1, 1]
+
+    inputs_of(graph, "AnimateLCMSampler").update(steps=20, seed=next(seeds))
+    assert server.run(graph, queue_another)["status"]["status_str"] == "success"
+    assert server.wait_for_history(queued[0])["status"]["status_str"] == "success"
+
+
+def test_an_interrupt_stops_within_one_unet_call_and_the_next_prompt_is_right(server: Server, graph: Graph) -> None:
+    inputs_of(graph, "AnimateLCMSampler")["seed"] = next(seeds)
+    undisturbed = run_for_frames(server, graph)
+    server.post("/free", {"free_memory": True, "unload_models": True})  # so that nothing comes from the cache below
+    steps = []
+
+    def interrupt(kind: str, data: dict[str, Any]) -> None:
+        if kind == "progress":
+            steps.append(data["value"])
+            if len(steps) == 2:
+                server.post("/interrupt", {})
+
+    entry = server.run(long(json.loads(json.dumps(graph))), interrupt)
+    assert "execution_interrupted" in dict(entry["status"]["messages"])
+    assert steps[-1] <= steps[1] + 1
+    np.testing.assert_array_equal(run_for_frames(server, graph), undisturbed)

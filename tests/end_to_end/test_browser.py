@@ -1,0 +1,82 @@
+"""What a person sees who opens a shipped workflow in ComfyUI's own page."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from animatelcm.comfyui_server import Server, outputs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+GRAPH_AS_PROMPT = "async () => (await window.app.graphToPrompt()).output"
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def without_titles(prompt: dict[str, Any]) -> dict[str, Any]:
+    return {id: {"class_type": node["class_type"], "inputs": node["inputs"]} for id, node in prompt.items()}
+
+
+def open_workflow(page: "Page", name: str) -> None:
+    page.evaluate("async graph => { await window.app.loadGraphData(graph) }", load(WORKFLOWS / f"{name}.json"))
+
+
+@pytest.fixture(params=sorted(path.stem for path in WORKFLOWS.glob("*.json")))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_the_page_lists_the_workflow_as_a_template_with_a_thumbnail(server: Server, name: str) -> None:
+    (pack,) = [pack for pack, names in server.get("/workflow_templates").items() if name in names]
+    assert server.request(f"/api/workflow_templates/{pack}/{name}.jpg").startswith(b"\xff\xd8")
+
+
+def test_the_workflow_opens_with_no_missing_node(page: "Page", name: str) -> None:
+    open_workflow(page, name)
+    types = page.evaluate("() => window.app.graph.nodes.map(node => [node.type, !!node.has_errors])")
+    assert types
+    assert not [node for node, broken in types if broken]
+    assert page.get_by_text("Missing Node Types").count() == 0
+
+
+def test_the_workflow_is_the_shipped_api_graph(page: "Page", name: str) -> None:
+    open_workflow(page, name)
+    assert without_titles(page.evaluate(GRAPH_AS_PROMPT)) == without_titles(load(WORKFLOWS / "api" / f"{name}.json"))
+
+
+def test_the_run_button_makes_a_video_that_plays_in_the_page(
+    page: "Page", server: Server, tmp_path: Path, name: str
+) -> None:
+    open_workflow(page, name)
+    with page.expect_response("**/prompt") as answer:
+        page.get_by_role("button", name="Run", exact=True).click()
+    entry = server.wait_for_history(answer.value.json()["prompt_id"])
+    assert entry["status"]["status_str"] == "success"
+    (file,) = outputs(entry)
+    video = page.locator(f"video[src*='{file['filename']}']")
+    video.wait_for(state="visible")
+    page.wait_for_function("video => video.readyState >= 2 && video.videoWidth > 0", arg=video.element_handle())
+    page.screenshot(path=tmp_path / f"{name}.png")
+
+
+def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(page: "Page", server: Server, name: str) -> None:
+    open_workflow(page, name)
+    with page.expect_response("**/prompt") as answer:
+        page.get_by_role("button", name="Run", exact=True).click()
+    prompt = page.evaluate(GRAPH_AS_PROMPT)
+    (file,) = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))
+    page.evaluate("() => window.app.graph.clear()")
+    page.evaluate(
+        """async url => {
+            const content = await (await fetch(url)).blob()
+            await window.app.handleFile(new File([content], "video.mp4", {type: "video/mp4"}))
+        }""",
+        f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}",
+    )
+    page.wait_for_function("() => window.app.graph.nodes.length > 0")
+    assert page.evaluate(GRAPH_AS_PROMPT) == prompt
