@@ -1,0 +1,1 @@
+"""ComfyUI node classes: what people connect, and the checks before the work starts."""

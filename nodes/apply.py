@@ -1,0 +1,111 @@
+"""The node that puts AnimateLCM's three residuals and its schedule on a model."""
+
+import comfy.sd
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from ..motion.attach import attach_motion
+from ..sampling.model_sampling import apply_schedule
+from ..sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule
+from . import folders
+from .compatibility import known
+from .load_motion_module import MotionModule
+from .loras import merge_lora
+
+AUTOMATIC = "automatic (from the motion module)"
+MODELS_OWN = "keep the model's own"
+SCHEDULES = {
+    "AnimateLCM T2V (reference)": T2V,
+    "AnimateLCM I2V (reference)": I2V,
+    "LCM (community)": COMMUNITY_LCM,
+}
+
+
+class AnimateLCMApply(io.ComfyNode):
+    """Puts w' = w0 + α * style + β * acceleration + γ * motion on a model (Eq. 2 of the AnimateLCM paper)."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AnimateLCMApply",
+            display_name="Apply AnimateLCM",
+            category="AnimateLCM",
+            description="Turns an SD1.5 model into a video model that needs about 4 steps and no CFG: "
+            "w' = w0 + α style LoRA + β acceleration LoRA + γ motion module. The result works in "
+            "'AnimateLCM Sampler', and in every other sampler and model node.",
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="An SD1.5 model. LoRA loaders and other model nodes may come before or after."
+                ),
+                io.Clip.Input("clip", optional=True, tooltip="Its text encoder, for LoRAs that change it too."),
+                MotionModule.Input("motion_module", tooltip="From 'Load AnimateLCM Motion Module'."),
+                _lora("acceleration_lora", "AnimateLCM_sd15_t2v_lora.safetensors, which makes 4 steps enough"),
+                _lora("style_lora", "any SD1.5 LoRA"),
+                _weight("alpha", 1.0, "α", "the style LoRA"),
+                _weight("beta", 0.8, "β", "the acceleration LoRA; its authors use 0.8"),
+                _weight("gamma", 1.0, "γ", "the motion module; 0 is the image model on every frame"),
+                io.Combo.Input(
+                    "schedule",
+                    options=[AUTOMATIC, *SCHEDULES, MODELS_OWN],
+                    default=AUTOMATIC,
+                    tooltip="The noise levels to sample at. They have to be those that the motion module was "
+                    "trained on: leave this on automatic unless you know better.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The video model."),
+                io.Clip.Output(
+                    display_name="clip", tooltip="The text encoder with the LoRAs; nothing where none came in."
+                ),
+            ],
+            **known(io.Schema, search_aliases=["animatediff", "lcm", "video"]),
+        )
+
+    @classmethod
+    def validate_inputs(cls, acceleration_lora: str, style_lora: str) -> bool | str:
+        chosen = [name for name in (acceleration_lora, style_lora) if name != folders.NONE]
+        problems = (folders.missing(folders.LORAS, name) for name in chosen)
+        return next(filter(None, problems), True)
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        motion_module: ModelPatcher,
+        acceleration_lora: str,
+        style_lora: str,
+        alpha: float,
+        beta: float,
+        gamma: float,
+        schedule: str,
+        clip: comfy.sd.CLIP | None = None,
+    ) -> io.NodeOutput:
+        model, clip = merge_lora(model, clip, style_lora, alpha)
+        model, clip = merge_lora(model, clip, acceleration_lora, beta)
+        model = attach_motion(model, motion_module, gamma)
+        chosen = schedule_of_choice(schedule, motion_module)
+        return io.NodeOutput(apply_schedule(model, chosen) if chosen else model, clip)
+
+
+def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | None:
+    """Return the schedule that `choice` means for a motion module, or None for the model's own."""
+    return SCHEDULES.get(choice, T2V if choice == AUTOMATIC else None)
+
+
+def _lora(name: str, example: str) -> io.Combo.Input:
+    default = folders.default_acceleration_lora() if name == "acceleration_lora" else folders.NONE
+    tooltip = f"A file of the folder models/loras: {example}; or none. It is merged into the weights before sampling."
+    return io.Combo.Input(name, options=folders.loras(), default=default, tooltip=tooltip)
+
+
+def _weight(name: str, default: float, letter: str, what: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        display_name=f"{letter} {name}",
+        default=default,
+        min=0.0,
+        max=2.0,
+        step=0.05,
+        display_mode=io.NumberDisplay.slider,
+        tooltip=f"{letter}, 0 to 2: weight of {what}.",
+    )

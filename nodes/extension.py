@@ -1,0 +1,27 @@
+"""The list of nodes, and what has to be in place before the first one is drawn."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .apply import AnimateLCMApply
+from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
+from .empty_latent import AnimateLCMEmptyLatent
+from .folders import register_folders
+from .load_motion_module import AnimateLCMLoadMotionModule
+from .sampler import AnimateLCMSampler
+from .save_video import AnimateLCMSaveVideo
+
+
+class AnimateLCMExtension(ComfyExtension):
+    """Everything that this pack adds to ComfyUI."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        register_folders()
+        return [
+            AnimateLCMLoadMotionModule,
+            AnimateLCMApply,
+            AnimateLCMEmptyLatent,
+            AnimateLCMSampler,
+            AnimateLCMSigmas,
+            AnimateLCMSamplerSelect,
+            AnimateLCMSaveVideo,
+        ]

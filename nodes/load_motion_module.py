@@ -1,0 +1,51 @@
+"""The node that reads a motion module from a file."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..motion.attach import load_motion_module
+from . import folders
+from .compatibility import known
+
+MotionModule = io.Custom("ANIMATELCM_MOTION_MODULE")
+
+
+class AnimateLCMLoadMotionModule(io.ComfyNode):
+    """Reads a motion module."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AnimateLCMLoadMotionModule",
+            display_name="Load AnimateLCM Motion Module",
+            category="AnimateLCM",
+            description="Reads the weights that make the frames of a video move together: AnimateLCM's or another "
+            "SD1.5 motion module of the AnimateDiff family.",
+            inputs=[
+                io.Combo.Input(
+                    "motion_module",
+                    options=folders.motion_modules(),
+                    tooltip="A .safetensors or .ckpt file of the folder models/animatediff_models, for SD1.5: "
+                    "AnimateLCM_sd15_t2v.ckpt, say. The files 'animatelcm_mini_synthetic' are small toys that come "
+                    "with this pack and fit its mini checkpoint only.",
+                ),
+            ],
+            outputs=[MotionModule.Output(display_name="motion_module", tooltip="For 'Apply AnimateLCM'.")],
+            **known(io.Schema, search_aliases=["animatediff", "motion model", "animatelcm"]),
+        )
+
+    @classmethod
+    def validate_inputs(cls, motion_module: str) -> bool | str:
+        return folders.missing(folders.MOTION_MODULES, motion_module) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, motion_module: str) -> float:
+        """Read a file again when it was replaced."""
+        return Path(folder_paths.get_full_path_or_raise(folders.MOTION_MODULES, motion_module)).stat().st_mtime
+
+    @classmethod
+    def execute(cls, motion_module: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise(folders.MOTION_MODULES, motion_module)
+        return io.NodeOutput(load_motion_module(path))

@@ -1,0 +1,101 @@
+"""The node that saves a video file."""
+
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..video.write import FORMATS, VideoSettings, write_video
+from .compatibility import known
+
+
+class AnimateLCMSaveVideo(io.ComfyNode):
+    """Saves frames as a video, with the graph that made them."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AnimateLCMSaveVideo",
+            display_name="Save AnimateLCM Video",
+            category="AnimateLCM",
+            description="Saves frames as MP4, WebM or GIF in ComfyUI's output folder, and plays them here. The "
+            "workflow is stored in the file: drop an MP4 or a WebM on the page to get it back.",
+            inputs=[
+                io.Image.Input("images", tooltip="The frames, from VAE Decode."),
+                io.Float.Input(
+                    "fps",
+                    default=8.0,
+                    min=0.1,
+                    max=120.0,
+                    step=0.1,
+                    tooltip="Frames per second, 0.1 to 120. Motion modules are trained at 8.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="AnimateLCM/video",
+                    tooltip="Folder and beginning of the name below ComfyUI's output folder; a number is added. "
+                    "%year%, %month%, %day% and the like are filled in.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMATS),
+                    default=next(iter(FORMATS)),
+                    tooltip="MP4 plays everywhere, WebM is smaller, GIF plays in messages and has 256 colours at most.",
+                ),
+                io.Int.Input(
+                    "quality",
+                    default=80,
+                    min=0,
+                    max=100,
+                    display_mode=io.NumberDisplay.slider,
+                    tooltip="0 is the smallest file, 100 nearly the frames as they are. In a GIF: how many colours.",
+                ),
+                io.Boolean.Input(
+                    "ping_pong", default=False, tooltip="Play forwards, then backwards: the end meets the beginning."
+                ),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+            **known(io.Schema, search_aliases=["video combine", "mp4", "gif", "webm"]),
+        )
+
+    @classmethod
+    def validate_inputs(cls, format: str) -> bool | str:
+        return format in FORMATS or f"'{format}' is not a format. Expected one of {', '.join(FORMATS)}."
+
+    @classmethod
+    def execute(
+        cls, images: Tensor, fps: float, filename_prefix: str, format: str, quality: int, ping_pong: bool
+    ) -> io.NodeOutput:
+        height, width = images.shape[1:3]
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), width, height
+        )
+        path = Path(folder) / f"{name}_{counter:05}_{FORMATS[format]}"
+        write_video(path, images, VideoSettings(fps, quality, ping_pong), cls.graph(), progress())
+        return io.NodeOutput(ui=ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)]))
+
+    @classmethod
+    def graph(cls) -> dict[str, Any]:
+        """Return what the file remembers: the prompt and the workflow, unless ComfyUI was told to store nothing."""
+        if args.disable_metadata:
+            return {}
+        return {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+
+
+def progress() -> Any:
+    """Return a callback that moves ComfyUI's progress bar and stops at its interrupt."""
+    bars: list[comfy.utils.ProgressBar] = []
+
+    def on_frame(done: int, total: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if not bars:
+            bars.append(comfy.utils.ProgressBar(total))
+        bars[0].update_absolute(done + 1)
+
+    return on_frame

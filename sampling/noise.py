@@ -1,0 +1,31 @@
+"""The two streams of random numbers: the noise a sample starts from, and the noise its steps add.
+
+Both are drawn frame by frame on the CPU in float32: a frame's noise is the same on every device and in every version of
+ComfyUI, and depends neither on how many frames follow it nor on how the clip is cut into windows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def initial_noise(shape: Sequence[int], seed: int) -> Tensor:
+    """Return the noise that sampling starts from, (frames, channels, height, width), float32.
+
+    The frames are drawn one after the other from one generator, which is what KSampler draws at once for the same seed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randn(tuple(shape[1:]), generator=generator) for _ in range(shape[0])])
+
+
+def step_noise(shape: Sequence[int], seed: int, step: int) -> Tensor:
+    """Return the fresh noise that a step adds, (frames, channels, height, width), float32. See `frame_noise`."""
+    return torch.stack([frame_noise(shape[1:], seed, step, frame) for frame in range(shape[0])])
+
+
+def frame_noise(shape: Sequence[int], seed: int, step: int, frame: int) -> Tensor:
+    """Return one frame's noise of one step, from a generator of its own: the seed of it hashes all three numbers."""
+    digest = hashlib.blake2b(f"{seed} {step} {frame}".encode(), digest_size=8).digest()
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))
