@@ -1,0 +1,101 @@
+"""The model_sampling object: on the grid for every sampler, and safe from ComfyUI's restoring of buffers by path."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import comfy.model_sampling
+import comfy.samplers
+import pytest
+import torch
+from animatelcm.sampling.model_sampling import ConsistencySampling
+from animatelcm.sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule, sigmas, solver_grid, step_sigmas, timesteps
+
+PRESETS = pytest.mark.parametrize("schedule", [T2V, I2V, COMMUNITY_LCM], ids=["t2v", "i2v", "community"])
+
+
+@PRESETS
+def test_timestep_and_sigma_are_inverse_on_the_grid(schedule: Schedule) -> None:
+    sampling = ConsistencySampling(schedule)
+    grid = solver_grid(schedule)
+    assert torch.equal(sampling.timestep(sampling.sigma(grid)), grid)
+    assert torch.equal(sampling.timestep(sigmas(schedule)[grid].float()), grid)
+    assert sampling.timestep(torch.tensor(5.0)).shape == ()
+
+
+@PRESETS
+@pytest.mark.parametrize("steps", [1, 2, 4, 8, 25])
+def test_ksamplers_simple_scheduler_hits_the_published_timesteps(schedule: Schedule, steps: int) -> None:
+    levels = comfy.samplers.calculate_sigmas(ConsistencySampling(schedule), "simple", steps)
+    torch.testing.assert_close(levels, step_sigmas(schedule, steps))
+
+
+@pytest.mark.parametrize("schedule", [T2V, I2V], ids=["t2v", "i2v"])
+@pytest.mark.parametrize("steps", [1, 2, 4, 5])
+def test_ksamplers_sgm_uniform_scheduler_hits_them_too(schedule: Schedule, steps: int) -> None:
+    levels = comfy.samplers.calculate_sigmas(ConsistencySampling(schedule), "sgm_uniform", steps)
+    torch.testing.assert_close(levels, step_sigmas(schedule, steps))
+
+
+@PRESETS
+@pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
+def test_every_scheduler_of_ksampler_descends(schedule: Schedule, scheduler: str) -> None:
+    sampling = ConsistencySampling(schedule)
+    levels = comfy.samplers.calculate_sigmas(sampling, scheduler, 8)
+    assert (levels.diff() <= 0).all()
+    assert torch.isin(sampling.timestep(levels[levels > 0]), solver_grid(schedule)).all()
+
+
+def test_percent_runs_over_the_noise_levels() -> None:
+    sampling = ConsistencySampling(T2V)
+    assert sampling.percent_to_sigma(0.0) > 1e6
+    assert sampling.percent_to_sigma(0.5) == pytest.approx(float(step_sigmas(T2V, 2)[1]), rel=0.1)
+    assert sampling.percent_to_sigma(1.0) == 0.0
+
+
+# ComfyUI issue #16490: dynamic VRAM backs up buffers by path, shared by all clones, and restores them when a clone loads.
+
+
+def back_up(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def restore(model: torch.nn.Module, backup: dict[str, torch.Tensor]) -> None:
+    for path, buffer in backup.items():
+        owner, _, name = path.rpartition(".")
+        target = model.get_submodule(owner)
+        getattr(target, name)
+        target.register_buffer(name, buffer)
+
+
+class CheckpointsOwn(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    pass
+
+
+@pytest.fixture
+def unet() -> Iterator[SimpleNamespace]:
+    own = CheckpointsOwn()
+    model = torch.nn.Module()
+    model.model_sampling = own
+    yield SimpleNamespace(model=model, own=own, table=own.sigmas.clone())
+
+
+@PRESETS
+def test_base_motion_base_motion_keeps_both_tables(unet: SimpleNamespace, schedule: Schedule) -> None:
+    ours = ConsistencySampling(schedule)
+    expected = ours.sigmas.clone()
+    backup: dict[str, torch.Tensor] = {}
+    for sampling in (unet.own, ours, unet.own, ours):
+        unet.model.model_sampling = sampling
+        restore(unet.model, backup)
+        backup |= back_up(unet.model)
+        assert torch.equal(unet.own.sigmas, unet.table)
+        assert torch.equal(ours.sigmas, expected)
+        assert ours.timestep(ours.sigma_max) == 999
+    assert timesteps(schedule, 4)[0] == 999
+
+
+def test_it_has_nothing_to_save_or_restore() -> None:
+    sampling = ConsistencySampling(T2V)
+    assert not dict(sampling.named_buffers())
+    assert not sampling.state_dict()
+    assert not list(sampling.parameters())

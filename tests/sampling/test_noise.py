@@ -1,0 +1,47 @@
+"""Random numbers: reproducible per frame, and in two streams."""
+
+import torch
+from animatelcm.sampling.noise import frame_noise, initial_noise, step_noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+seeds = st.integers(0, 2**64 - 1)
+lengths = st.integers(1, 20)
+
+
+def test_initial_noise_is_ksamplers() -> None:
+    import comfy.sample
+
+    expected = comfy.sample.prepare_noise(torch.zeros(16, 4, 64, 64), 42)
+    assert torch.equal(initial_noise((16, 4, 64, 64), 42), expected)
+
+
+@given(seeds, lengths, lengths)
+@settings(max_examples=20, deadline=None)
+def test_noise_of_a_frame_does_not_depend_on_the_frames_after_it(seed: int, short: int, more: int) -> None:
+    for noise in (initial_noise, lambda shape, seed: step_noise(shape, seed, 1)):
+        assert torch.equal(noise((short + more, 4, 8, 8), seed)[:short], noise((short, 4, 8, 8), seed))
+
+
+@given(seeds, st.integers(0, 99), lengths, st.data())
+@settings(max_examples=20, deadline=None)
+def test_step_noise_of_a_window_is_the_clips(seed: int, step: int, frames: int, data: st.DataObject) -> None:
+    clip = step_noise((frames, 4, 8, 8), seed, step)
+    frame = data.draw(st.integers(0, frames - 1))
+    assert torch.equal(clip[frame], frame_noise((4, 8, 8), seed, step, frame))
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_every_seed_step_frame_and_stream_has_noise_of_its_own(seed: int) -> None:
+    shape = (3, 4, 8, 8)
+    streams = (initial_noise(shape, seed), step_noise(shape, seed, 0), step_noise(shape, seed, 1))
+    frames = torch.cat([*streams, step_noise(shape, (seed + 1) % 2**64, 0)]).flatten(1)
+    likeness = torch.corrcoef(frames) - torch.eye(len(frames))
+    assert likeness.abs().max() < 0.35  # 256 numbers each: standard deviation 1/16
+
+
+def test_noise_is_standard_normal() -> None:
+    noise = step_noise((64, 4, 32, 32), 7, 2)
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.std() - 1) < 0.01
