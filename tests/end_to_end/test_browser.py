@@ -68,7 +68,7 @@ def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(page: "Page"
     open_workflow(page, name)
     with page.expect_response("**/prompt") as answer:
         page.get_by_role("button", name="Run", exact=True).click()
-    prompt = page.evaluate(GRAPH_AS_PROMPT)
+    prompt = answer.value.request.post_data_json["prompt"]
     (file,) = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))
     page.evaluate("() => window.app.graph.clear()")
     page.evaluate(
