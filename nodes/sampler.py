@@ -57,7 +57,7 @@ class AnimateLCMSampler(io.ComfyNode):
                     min=1.0,
                     max=10.0,
                     step=0.1,
-                    tooltip="Guidance, 1 to 10: at 1 it is twice as fast and needs no negative prompt; above 2 colours burn.",
+                    tooltip="Guidance, 1 to 10. 1 is twice as fast and needs no negative prompt; above 2 colours burn.",
                 ),
                 io.Float.Input(
                     "denoise",

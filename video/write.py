@@ -80,11 +80,10 @@ def encode(
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{settings.fps:g}", "-i", "-"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, "-f", "ffmetadata", "-i", str(metadata)]
     command += ["-map", "0:v", "-map_metadata", "1", *encoder_options(path.suffix, settings.quality), str(path)]
-    with log.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as ffmpeg:
+    # Unbuffered: closing the pipe of a process that is gone must not raise what was left to write
+    with log.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, bufsize=0) as ffmpeg:
         try:
             feed(ffmpeg.stdin, frames, order, on_frame)
-        except BrokenPipeError:
-            pass  # ffmpeg gave up; its log says why
         except BaseException:
             ffmpeg.kill()
             raise
@@ -92,12 +91,16 @@ def encode(
         raise VideoError(f"ffmpeg could not write {path.name}: {log.read_text(errors='replace').strip()}")
 
 
-def feed(pipe: IO[bytes], frames: Tensor, order: list[int], on_frame: Callable[[int, int], None]) -> None:
-    """Write the frames in playing order to `pipe` as 8-bit RGB, and close it."""
+def feed(pipe: IO[bytes] | None, frames: Tensor, order: list[int], on_frame: Callable[[int, int], None]) -> None:
+    """Write the frames in playing order to `pipe` as 8-bit RGB, until all are written or nobody reads them."""
     for done, index in enumerate(order):
         on_frame(done, len(order))
-        pipe.write(frames[index].clamp(0, 1).mul(255).round().byte().cpu().numpy().tobytes())
-    pipe.close()
+        rest = memoryview(frames[index].clamp(0, 1).mul(255).round().byte().cpu().numpy().tobytes())
+        while pipe and rest:
+            try:
+                rest = rest[pipe.write(rest) :]
+            except OSError:
+                return  # ffmpeg gave up; its log says why
 
 
 def encoder_options(suffix: str, quality: int) -> list[str]:

@@ -52,7 +52,7 @@ def test_percent_runs_over_the_noise_levels() -> None:
     assert sampling.percent_to_sigma(1.0) == 0.0
 
 
-# ComfyUI issue #16490: dynamic VRAM backs up buffers by path, shared by all clones, and restores them when a clone loads.
+# ComfyUI issue #16490: dynamic VRAM backs buffers up by path, for all clones together, and restores them at load.
 
 
 def back_up(model: torch.nn.Module) -> dict[str, torch.Tensor]:
