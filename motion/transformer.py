@@ -1,10 +1,10 @@
 """The motion module: temporal transformers that let the frames of a clip see each other (AnimateDiff, section 4.2).
 
-Features stay frame-major, (clips, frames, pixels, channels), from entry to exit. Every layer but attention works on single
-rows, and attention reads its frames through strided views, so that no copy is made for the sake of layout.
+Features stay frame-major, (clips, frames, pixels, channels), from entry to exit. Every layer but attention works on
+single rows, and attention reads its frames through strided views, so that no copy is made for the sake of layout.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -124,9 +124,8 @@ class MotionModule(nn.Module):
         super().__init__()
 
         def transformers(channels: int, count: int) -> nn.ModuleList:
-            return nn.ModuleList(
-                TemporalTransformer(channels, config.heads, config.max_frames, operations, **factory) for _ in range(count)
-            )
+            size = (channels, config.heads, config.max_frames)
+            return nn.ModuleList(TemporalTransformer(*size, operations, **factory) for _ in range(count))
 
         self.config = config
         self.down_blocks = nn.ModuleList(transformers(c, config.down_modules) for c in config.down_channels)
@@ -135,6 +134,6 @@ class MotionModule(nn.Module):
 
     def blocks(self) -> Iterator[TemporalTransformer]:
         """Yield the temporal transformers in the order in which the UNet calls them."""
-        groups: Iterable[nn.ModuleList] = (*self.down_blocks, self.mid_block, *self.up_blocks)
+        groups: Any = (*self.down_blocks, self.mid_block, *self.up_blocks)
         for group in groups:
             yield from group

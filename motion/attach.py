@@ -1,0 +1,234 @@
+"""The comfy side of the motion module: a ModelPatcher of its own, and how a MODEL uses it while its UNet runs.
+
+Nothing is inserted into the UNet, and nothing global is replaced. The motion module is an additional model of the
+MODEL; for the duration of one UNet call, forward hooks add its residuals behind the layers that they follow in SD1.5.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.ldm.modules.attention
+import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor, nn
+
+from .checkpoint import read_motion_module
+from .config import MotionConfig
+from .transformer import MotionModule, TemporalTransformer
+
+KEY = "animatelcm"
+
+
+class MotionModelError(ValueError):
+    """A motion module and a model, or a clip's length, do not fit each other."""
+
+
+# Loading
+
+
+def load_motion_module(path: str, disable_dynamic: bool = False) -> ModelPatcher:
+    """Read a motion module file into a ModelPatcher whose `model` is a `MotionModule`.
+
+    Args:
+        path: the file.
+        disable_dynamic: whether to keep it out of ComfyUI's dynamic VRAM; ComfyUI itself asks for that.
+
+    Raises:
+        MotionFileError: if the file is not a motion module for SD1.5.
+    """
+    checkpoint = read_motion_module(path)
+    for note in checkpoint.notes:
+        logging.warning("AnimateLCM: %s", note)
+    management = comfy.model_management
+    device, offload_device = management.get_torch_device(), management.unet_offload_device()
+    parameters = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    dtype = management.unet_dtype(device, parameters, weight_dtype=checkpoint.dtype)
+    net = MotionModule(checkpoint.config, comfy.ops.manual_cast, dtype=dtype, device=offload_device).eval()
+    patcher = patcher_class(disable_dynamic)(net, device, offload_device)
+    # Under dynamic VRAM the file's own memory is used in place of a copy.
+    dynamic = getattr(patcher, "is_dynamic", lambda: False)()
+    net.load_state_dict({key: value.to(dtype) for key, value in checkpoint.state_dict.items()}, assign=dynamic)
+    patcher.cached_patcher_init = (load_motion_module, (path,))  # how newer versions make one per GPU
+    return patcher
+
+
+def patcher_class(disable_dynamic: bool) -> type[ModelPatcher]:
+    """Return the class of patchers in use, looked up anew: ComfyUI rebinds it at start, and old versions lack it."""
+    if disable_dynamic:
+        return ModelPatcher
+    return getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+
+
+# Attaching
+
+
+def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: float = 1.0) -> ModelPatcher:
+    """Return a clone of `model` whose frames move together: w0 + gamma * tau_video (Eq. 2 of the AnimateLCM paper).
+
+    A motion module that the model already has is replaced.
+
+    Args:
+        model: an SD1.5 model.
+        motion: from `load_motion_module`.
+        gamma: weight of the residuals; 0 is the image model on every frame.
+
+    Raises:
+        MotionModelError: if the model is no SD1.5 UNet, or as wide as another one.
+    """
+    check_fit(model, motion.model.config)
+    patched = model.clone()
+    patched.set_additional_models(KEY, [motion.clone()])
+    wrappers: dict[str, Callable[..., Any]] = {
+        WrappersMP.APPLY_MODEL: MotionResidual(gamma),
+        WrappersMP.OUTER_SAMPLE: check_length,
+    }
+    for kind, wrapper in wrappers.items():
+        patched.remove_wrappers_with_key(kind, KEY)
+        patched.add_wrapper_with_key(kind, KEY, wrapper)
+    return patched
+
+
+def motion_config_of(model: ModelPatcher) -> MotionConfig | None:
+    """Return the config of the motion module attached to `model`, or None where there is none."""
+    attached = model.get_additional_models_with_key(KEY)
+    return attached[0].model.config if attached else None
+
+
+@dataclass(frozen=True)
+class MotionResidual:
+    """An APPLY_MODEL wrapper: hangs the motion module on the UNet, calls it, and takes everything off again."""
+
+    gamma: float
+
+    def __call__(
+        self,
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
+        options = dict(transformer_options or {})
+        frames = x.shape[0] // len(options.get("cond_or_uncond", [0]))
+        options.setdefault("ad_params", clip_parameters(frames))
+        if self.gamma == 0:
+            return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        base_model = executor.class_obj
+        motion = base_model.current_patcher.get_additional_models_with_key(KEY)[0].model
+        calls: list[TemporalTransformer] = []
+        handles = []
+        try:
+            for place, block in zip(places(base_model.diffusion_model, motion.config), motion.blocks(), strict=True):
+                handles.append(place.register_forward_hook(Residual(block, frames, self.gamma, calls.append)))
+            output = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        check_calls(len(calls), len(handles))
+        return output
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A forward hook that adds one temporal transformer behind the layer it is registered on."""
+
+    block: TemporalTransformer
+    frames: int
+    gamma: float
+    ran: Callable[[TemporalTransformer], None]
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Return the layer's output (conds * frames, channels, height, width) plus the residual."""
+        self.ran(self.block)
+        return self.block(output, self.frames, self.gamma)
+
+
+def clip_parameters(frames: int) -> dict[str, Any]:
+    """Return what other packs (IP-Adapter, Advanced-ControlNet) read of a clip: all frames are seen at once."""
+    return {"full_length": frames, "context_length": frames, "sub_idxs": None}
+
+
+# The places in the UNet
+
+
+def places(unet: Any, config: MotionConfig) -> Iterator[nn.Module]:
+    """Yield the layers of `unet` that the temporal transformers follow, in the order in which they run."""
+    blocks: list[Any] = [*unet.input_blocks, *([unet.middle_block] if config.mid_channels else []), *unet.output_blocks]
+    for block in blocks:
+        place = last_of(block, comfy.ldm.modules.attention.SpatialTransformer) or first_of(block, openaimodel.ResBlock)
+        if place is not None:
+            yield place
+
+
+def last_of(block: nn.Sequential, kind: type[nn.Module]) -> nn.Module | None:
+    """Return the last layer of that kind in a block, or None."""
+    return next((layer for layer in reversed(list(block)) if isinstance(layer, kind)), None)
+
+
+def first_of(block: nn.Sequential, kind: type[nn.Module]) -> nn.Module | None:
+    """Return the first layer of that kind in a block, or None."""
+    return next((layer for layer in block if isinstance(layer, kind)), None)
+
+
+def width(place: Any) -> int:
+    """Return the channels that a place puts out."""
+    return int(place.in_channels if hasattr(place, "in_channels") else place.out_channels)
+
+
+# Checks
+
+
+def check_fit(model: ModelPatcher, config: MotionConfig) -> None:
+    """Refuse a model whose UNet has other places or widths than the motion module."""
+    unet, kind = model.model.diffusion_model, type(model.model.model_config).__name__
+    if not isinstance(unet, openaimodel.UNetModel):
+        raise MotionModelError(
+            f"This is a {kind} model, and the motion module is one for SD1.5. Load an SD1.5 checkpoint."
+        )
+    found = [width(place) for place in places(unet, config)]
+    wanted = widths(config)
+    if found != wanted:
+        raise MotionModelError(
+            f"This is a {kind} model whose UNet has {len(found)} places of widths {sorted(set(found))}. The motion "
+            f"module has {len(wanted)} of widths {sorted(set(wanted))}: load a checkpoint and a motion module that "
+            "belong together. AnimateLCM's module needs SD1.5, the mini module the mini checkpoint."
+        )
+
+
+def widths(config: MotionConfig) -> list[int]:
+    """Return the channels of each temporal transformer, in the order in which they run."""
+    down = [channels for channels in config.down_channels for _ in range(config.down_modules)]
+    up = [channels for channels in config.up_channels for _ in range(config.up_modules)]
+    return [*down, *([config.mid_channels] if config.mid_channels else []), *up]
+
+
+def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step."""
+    patcher = executor.class_obj.model_patcher
+    config = motion_config_of(patcher)
+    windowed = "context_handler" in patcher.model_options
+    if config is not None and not windowed and noise.shape[0] > config.max_frames:
+        raise MotionModelError(
+            f"The clip has {noise.shape[0]} frames, and the motion module has positions for {config.max_frames}. "
+            f"Choose {config.max_frames} frames or fewer."
+        )
+    return executor(noise, *args, **kwargs)
+
+
+def check_calls(ran: int, expected: int) -> None:
+    """Refuse a result that part of the motion module had no say in: another node keeps layers from running."""
+    if ran != expected:
+        raise MotionModelError(
+            f"{ran} of {expected} parts of the motion module ran. Another node on this model replaces or skips "
+            "layers of the UNet: take it off the model, or put gamma to 0."
+        )
