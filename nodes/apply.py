@@ -89,7 +89,9 @@ class AnimateLCMApply(io.ComfyNode):
 
 def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | None:
     """Return the schedule that `choice` means for a motion module, or None for the model's own."""
-    return SCHEDULES.get(choice, T2V if choice == AUTOMATIC else None)
+    if choice == AUTOMATIC:
+        return I2V if motion_module.model.config.image_encoder else T2V
+    return SCHEDULES.get(choice)
 
 
 def _lora(name: str, example: str) -> io.Combo.Input:
