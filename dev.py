@@ -150,13 +150,16 @@ def demo_graph(arguments: argparse.Namespace) -> Json:
 
 
 def show_progress(graph: Json) -> Callable[[str, Json], None]:
-    """A watcher of events that says which node runs and how far the sampler is."""
+    """A watcher of events that says which node runs and how far it is."""
 
     def watch(kind: str, data: Json) -> None:
         if kind == "executing" and data["node"]:
             say(f"  {graph[data['node']]['class_type']}")
         elif kind == "progress":
-            say(f"    {data['value']}/{data['max']}")
+            done = data["value"] == data["max"]
+            if done or sys.stdout.isatty():
+                sys.stdout.write(f"\r    {data['value']}/{data['max']}" + "\n" * done)
+                sys.stdout.flush()
         elif kind == "execution_error":
             raise Trouble(f"{data['node_type']}: {data['exception_message'].strip()}")
 
