@@ -72,6 +72,7 @@ def browser() -> Iterator["Browser"]:
 def page(browser: "Browser", server: Server) -> Iterator["Page"]:
     """ComfyUI's page, loaded from the server; a test fails when its JavaScript raised."""
     tab = browser.new_page(viewport={"width": 1600, "height": 900})
+    tab.set_default_timeout(180_000)  # a busy machine takes its time
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto(server.url, wait_until="domcontentloaded")
