@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .config import MotionConfig
-from .grammar import is_position, own_state_dict, published_name
+from .grammar import is_position, join_projections, our_key, without_wrapper
 from .position import sinusoid
 from .transformer import MotionModule
 
@@ -61,11 +61,13 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
         MotionFileError: if the file is anything else, is damaged, or needs code to be read.
     """
     path = Path(path)
-    tensors = {published_name(key): value for key, value in read_tensors(path).items()}
+    tensors = {without_wrapper(key): value for key, value in read_tensors(path).items()}
     refuse_others(path.name, tensors)
     image_encoder = any(key.startswith(IMAGE_ENCODER) for key in tensors)
     published = {key: value for key, value in tensors.items() if not key.startswith(IMAGE_ENCODER)}
-    state_dict = own_state_dict(published)
+    # A key that is no weight of a motion module keeps its name, so that `check_weights` names it.
+    weights = {our_key(key) or key: value for key, value in published.items() if not is_position(key)}
+    state_dict = join_projections(weights)
     config = read_config(path.name, published, state_dict, image_encoder)
     check_weights(path.name, state_dict, config)
     dtype = next(iter(state_dict.values())).dtype

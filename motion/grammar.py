@@ -1,119 +1,117 @@
-"""The names of a motion module's weights: as published, as diffusers writes them, and as `MotionModule` has them.
+"""The names of a motion module's weights: ours, AnimateDiff's published ones, and those of diffusers' MotionAdapter.
 
-The three differ in names only, but that `MotionModule` keeps to_q, to_k and to_v of an attention as one matrix.
+A key is a place ("down_blocks.0.motion_modules.1."), a layer ("proj_in") and "weight" or "bias". Published files hold
+the three projections of an attention apart, `MotionModule` holds them as one matrix, `to_qkv`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from .position import sinusoid
 
-# One temporal transformer: MotionModule's name, then the published one. {i} is the number of the attention.
-LAYERS = {
-    "norm": "norm",
-    "proj_in": "proj_in",
-    "proj_out": "proj_out",
-    "attentions.{i}.norm": "transformer_blocks.0.norms.{i}",
-    "attentions.{i}.to_out": "transformer_blocks.0.attention_blocks.{i}.to_out.0",
-    "feed_forward.norm": "transformer_blocks.0.ff_norm",
-    "feed_forward.expand": "transformer_blocks.0.ff.net.0.proj",
-    "feed_forward.contract": "transformer_blocks.0.ff.net.2",
-}
-OURS = {published.format(i=i): ours.format(i=i) for ours, published in LAYERS.items() for i in range(2)}
-PUBLISHED = {ours: published for published, ours in OURS.items()}
+PROJECTIONS = ("to_q", "to_k", "to_v")
 
-# Diffusers' MotionAdapter, each pattern with its published counterpart; in this order.
-DIFFUSERS = (
-    (r"\.motion_modules\.(\d+)\.(?!temporal_transformer\.)", r".motion_modules.\1.temporal_transformer."),
-    (r"\.attn([12])\.", lambda match: f".attention_blocks.{int(match[1]) - 1}."),
-    (r"\.norm([12])\.", lambda match: f".norms.{int(match[1]) - 1}."),
-    (r"\.norm3\.", ".ff_norm."),
+
+def layers(norms: tuple[str, str, str], attentions: tuple[str, str]) -> dict[str, str]:
+    """Return layer in a file -> layer of ours, the projections still apart, for a file that uses these names."""
+    block = "transformer_blocks.0."
+    names = {"norm": "norm", "proj_in": "proj_in", "proj_out": "proj_out"}
+    names[f"{block}{norms[-1]}"] = "feed_forward.norm"
+    names[f"{block}ff.net.0.proj"] = "feed_forward.expand"
+    names[f"{block}ff.net.2"] = "feed_forward.contract"
+    for i, (norm, attention) in enumerate(zip(norms, attentions, strict=False)):
+        names[f"{block}{norm}"] = f"attentions.{i}.norm"
+        names[f"{block}{attention}.to_out.0"] = f"attentions.{i}.to_out"
+        names |= {f"{block}{attention}.{name}": f"attentions.{i}.{name}" for name in PROJECTIONS}
+    return names
+
+
+PUBLISHED_LAYERS = layers(("norms.0", "norms.1", "ff_norm"), ("attention_blocks.0", "attention_blocks.1"))
+DIFFUSERS_LAYERS = layers(("norm1", "norm2", "norm3"), ("attn1", "attn2"))
+OUR_LAYERS = PUBLISHED_LAYERS | DIFFUSERS_LAYERS
+THEIR_LAYERS = {ours: theirs for theirs, ours in PUBLISHED_LAYERS.items()}
+
+WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of data-parallel training and of torch.compile
+BLOCK = r"(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
+FILE_KEY = re.compile(BLOCK + r"\.motion_modules\.(\d+)\.(?:temporal_transformer\.)?(.+)")
+OUR_KEY = re.compile(BLOCK + r"\.(\d+)\.(.+)")
+POSITION = re.compile(
+    r"transformer_blocks\.0\.(?:attention_blocks\.\d+\.pos_encoder\.(?:pe|pos_encoding)|pos_embed\.pe)"
 )
-POSITION = re.compile(r"\.(pos_encoder\.(pe|pos_encoding)|pos_embed\.pe)$")
-PLACE = re.compile(r"^((?:down|up)_blocks\.\d+|mid_block)\.motion_modules\.(\d+)\.temporal_transformer\.(.+)$")
-QKV = re.compile(r"^transformer_blocks\.0\.attention_blocks\.(\d)\.to_[qkv]\.weight$")
-OWN = re.compile(r"^((?:down|up)_blocks\.\d+|mid_block)\.(\d+)\.(.+)\.(\w+)$")
+
+
+def without_wrapper(key: str) -> str:
+    """Take off what training loops put before every key."""
+    return WRAPPER.sub("", key)
 
 
 def is_position(key: str) -> bool:
-    """Whether `key` names a stored position encoding."""
-    return POSITION.search(key) is not None
+    """Whether `key` of a file is a position encoding, which is computed, not loaded."""
+    match = FILE_KEY.fullmatch(key)
+    return match is not None and POSITION.fullmatch(match[3]) is not None
 
 
-def published_name(key: str) -> str:
-    """Return the published name of a weight that may bear diffusers' name, or a prefix of data-parallel training."""
-    key = key.removeprefix("module.")
-    for pattern, replacement in DIFFUSERS:
-        key = re.sub(pattern, replacement, key)
-    return key
-
-
-def own_state_dict(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a published state dict, without position encodings, under `MotionModule`'s names.
-
-    Names that belong to no temporal transformer keep theirs, so that a strict comparison finds them.
-    """
-    own = {own_name(key): value for key, value in published.items() if not (_is_qkv(key) or is_position(key))}
-    queries = (key for key in published if _is_qkv(key) and key.endswith("to_q.weight"))
-    for key in queries:
-        place, attention = _attention(key)
-        parts = [published.get(key.replace("to_q.weight", f"to_{part}.weight")) for part in "qkv"]
-        found = [part for part in parts if part is not None]
-        if len(found) == 3:
-            own[f"{place}.attentions.{attention}.to_qkv.weight"] = torch.cat(found)
-    return own
-
-
-def own_name(key: str) -> str:
-    """Return `MotionModule`'s name of a published weight, or `key` itself where it has none."""
-    match = PLACE.match(key)
+def our_key(key: str) -> str | None:
+    """Return our name of a weight in a file, the projections still apart, or None for a key that is no such weight."""
+    match = FILE_KEY.fullmatch(key)
     if match is None:
-        return key
-    group, number, inner = match.groups()
-    layer, _, kind = inner.rpartition(".")
-    return f"{group}.{number}.{OURS[layer]}.{kind}" if layer in OURS else key
+        return None
+    block, index, rest = match.groups()
+    layer, _, parameter = rest.rpartition(".")
+    if layer not in OUR_LAYERS or parameter not in ("weight", "bias"):
+        return None
+    return f"{block}.{index}.{OUR_LAYERS[layer]}.{parameter}"
 
 
-def published_state_dict(own: Mapping[str, Tensor], positions: int = 0) -> dict[str, Tensor]:
-    """Return the weights of a `MotionModule` under the published names, as contiguous tensors.
+def published_key(key: str) -> str:
+    """Return the published name of a weight of ours; the projections must be apart."""
+    match = OUR_KEY.fullmatch(key)
+    if match is None:
+        raise KeyError(key)
+    block, index, rest = match.groups()
+    layer, _, parameter = rest.rpartition(".")
+    return f"{block}.motion_modules.{index}.temporal_transformer.{THEIR_LAYERS[layer]}.{parameter}"
+
+
+def apart(key: str) -> list[str]:
+    """Return the keys of the projections that a `to_qkv` key is made of; any other key stays alone."""
+    return [key.replace("to_qkv", name) for name in PROJECTIONS] if "to_qkv" in key else [key]
+
+
+def published_keys(keys: Iterable[str]) -> list[str]:
+    """Return what weights of ours are called in a published file, one to three names for each."""
+    return [published_key(part) for key in keys for part in apart(key)]
+
+
+def join_projections(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put to_q, to_k and to_v together as to_qkv where all three are there and alike; leave any other weight alone."""
+    joined = dict(weights)
+    for key in [key for key in weights if ".to_q." in key]:
+        parts = [joined.get(key.replace("to_q", name)) for name in PROJECTIONS]
+        if all(part is not None and part.shape == weights[key].shape for part in parts):
+            for name in PROJECTIONS:
+                del joined[key.replace("to_q", name)]
+            joined[key.replace("to_q", "to_qkv")] = torch.cat([part for part in parts if part is not None])
+    return joined
+
+
+def published_state_dict(state_dict: Mapping[str, Tensor], position_frames: int | None = None) -> dict[str, Tensor]:
+    """Return the weights of a `MotionModule` under AnimateDiff's published names, as files hold them.
 
     Args:
-        own: state dict of a `MotionModule`.
-        positions: length of the position encodings to store, as AnimateDiff does; 0 stores none, as AnimateLCM does.
+        state_dict: of a `MotionModule`.
+        position_frames: length of the position encoding to store beside the weights, as AnimateDiff's files do. None
+            stores none, which is how AnimateLCM's are recognised.
     """
     published: dict[str, Tensor] = {}
-    for key, value in own.items():
-        group, number, layer, kind = _parts(OWN, key)
-        prefix = f"{group}.motion_modules.{number}.temporal_transformer."
-        if not layer.endswith(".to_qkv"):
-            published[f"{prefix}{PUBLISHED[layer]}.{kind}"] = value.contiguous()
-            continue
-        attention = f"{prefix}transformer_blocks.0.attention_blocks.{layer.split('.')[1]}"
-        for part, matrix in zip("qkv", value.chunk(3), strict=True):
-            published[f"{attention}.to_{part}.weight"] = matrix.clone()
-        if positions:
-            published[f"{attention}.pos_encoder.pe"] = sinusoid(positions, value.shape[1])[None].to(
-                value.dtype, copy=True
-            )
+    for key, weight in state_dict.items():
+        parts = apart(key)
+        for part, value in zip(parts, weight.chunk(len(parts)), strict=True):
+            published[published_key(part)] = value.clone()  # safetensors refuses views of one tensor
+        if position_frames and "to_qkv" in key:
+            position = sinusoid(position_frames, weight.shape[1])[None]
+            published[published_key(parts[0]).replace("to_q.weight", "pos_encoder.pe")] = position.to(weight, copy=True)
     return published
-
-
-def _is_qkv(key: str) -> bool:
-    match = PLACE.match(key)
-    return match is not None and QKV.match(match[3]) is not None
-
-
-def _attention(key: str) -> tuple[str, str]:
-    """Return the place of a published to_q, to_k or to_v and the number of its attention."""
-    group, number, inner = _parts(PLACE, key)
-    return f"{group}.{number}", _parts(QKV, inner)[0]
-
-
-def _parts(pattern: re.Pattern[str], key: str) -> tuple[str, ...]:
-    match = pattern.match(key)
-    if match is None:
-        raise ValueError(f"{key} is not a name of a motion module's weight. Expected {pattern.pattern}.")
-    return match.groups()
