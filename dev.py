@@ -194,8 +194,17 @@ def serve(arguments: argparse.Namespace) -> int:
         return server.process.wait()
 
 
+def become(command: list[str | Path], environment: dict[str, str] | None = None) -> int:
+    """Run `command` in place of this process, so that what ends this one ends it; on Windows, as a child."""
+    line, variables = [str(part) for part in command], os.environ | (environment or {})
+    if os.name != "nt":
+        os.execve(line[0], line, variables)
+    return subprocess.run(line, env=variables).returncode
+
+
 def run(*command: str | Path, **environment: str) -> int:
-    return subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=os.environ | environment).returncode
+    os.chdir(ROOT)
+    return become([sys.executable, *command], environment)
 
 
 def test(arguments: argparse.Namespace) -> int:
@@ -254,7 +263,7 @@ def main(line: list[str]) -> int:
         if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
             return int(arguments.run(arguments))
         set_up()
-        return subprocess.run([environment_python(), __file__, *line]).returncode
+        return become([environment_python(), Path(__file__).resolve(), *line])
     except Trouble as trouble:
         sys.stderr.write(f"{trouble}\n")
         return 1

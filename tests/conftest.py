@@ -1,6 +1,7 @@
 """ComfyUI before this pack on sys.path, the pack under the name `animatelcm`, a server and a page as fixtures."""
 
 import shutil
+import signal
 import sys
 import tempfile
 import types
@@ -45,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     args.base_directory = folder.name
     args.cpu = not has_gpu()
     args.use_pytorch_cross_attention = True
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C: fixtures stop their servers
 
 
 @pytest.fixture(scope="session")
