@@ -88,7 +88,10 @@ class AnimateLCMApply(io.ComfyNode):
 
 
 def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | None:
-    """Return the schedule that `choice` means for a motion module, or None for the model's own."""
+    """Return the schedule that `choice` means for a motion module, or None for the model's own.
+
+    Every SD1.5 motion module was trained on the noise of `T2V`, and AnimateLCM-I2V's alone on that of `I2V`.
+    """
     if choice == AUTOMATIC:
         return I2V if motion_module.model.config.image_encoder else T2V
     return SCHEDULES.get(choice)

@@ -82,6 +82,6 @@ def describe(lora: Mapping[str, Tensor]) -> str:
         if any(part in key for key in lora):
             return what
     for key, tensor in lora.items():
-        if "attn2" in key and "to_k" in key and ("down" in key or "lora_A" in key):
+        if "attn2" in key and "to_k" in key and ("lora_down" in key or "lora_A" in key):
             return f"was made for {CONTEXT_WIDTHS.get(tensor.shape[-1], f'a text encoder of width {tensor.shape[-1]}')}"
     return f"has tensors such as {', '.join(sorted(lora)[:3]) or 'none at all'}"

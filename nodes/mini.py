@@ -1,0 +1,90 @@
+"""Makes ComfyUI recognise the mini family's checkpoint: SD1.5 in every respect but its width and its vocabulary."""
+
+from typing import Any
+
+import comfy.clip_model
+import comfy.supported_models
+import torch
+from comfy import sd1_clip
+from comfy.supported_models_base import ClipTarget
+from torch import Tensor, nn
+
+WIDTH = 64
+ROWS = 128
+TEXT_CONFIG = {
+    "num_hidden_layers": 2,
+    "hidden_size": WIDTH,
+    "num_attention_heads": 4,
+    "intermediate_size": 2 * WIDTH,
+    "hidden_act": "quick_gelu",
+    "max_position_embeddings": 77,
+    "eos_token_id": 49407,
+}
+
+
+class MappedEmbedding(nn.Module):
+    """CLIP's 49408 tokens on a few rows: words that mean the same share one, unknown words too."""
+
+    def __init__(self, dtype: torch.dtype | None, device: Any, operations: Any) -> None:
+        super().__init__()
+        self.rows = operations.Embedding(ROWS, WIDTH, dtype=dtype, device=device)
+        self.register_buffer("token_map", torch.zeros(49408, dtype=torch.int32, device=device))
+
+    @property
+    def weight(self) -> Tensor:
+        return self.rows.weight
+
+    def forward(self, tokens: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+        return self.rows(self.token_map.to(tokens.device)[tokens].long(), out_dtype=out_dtype)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        # The file has CLIP's name for the table, as tools that read SD1.5 checkpoints expect.
+        if f"{prefix}weight" in state_dict:
+            state_dict[f"{prefix}rows.weight"] = state_dict.pop(f"{prefix}weight")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class MiniTextModel(comfy.clip_model.CLIPTextModel):
+    def __init__(self, config: dict[str, Any], dtype: torch.dtype | None, device: Any, operations: Any) -> None:
+        super().__init__(config, dtype, device, operations)
+        self.set_input_embeddings(MappedEmbedding(dtype, device, operations))
+
+
+class MiniClipModel(sd1_clip.SDClipModel):
+    def __init__(
+        self, device: Any = "cpu", dtype: torch.dtype | None = None, model_options: dict | None = None
+    ) -> None:
+        super().__init__(
+            device=device,
+            dtype=dtype,
+            model_options=model_options or {},
+            textmodel_json_config=dict(TEXT_CONFIG),  # a copy: ComfyUI may write into it
+            model_class=MiniTextModel,
+            return_projected_pooled=False,
+        )
+
+
+class MiniClip(sd1_clip.SD1ClipModel):
+    def __init__(
+        self, device: Any = "cpu", dtype: torch.dtype | None = None, model_options: dict | None = None
+    ) -> None:
+        super().__init__(device, dtype, model_options or {}, clip_model=MiniClipModel)
+
+
+class MiniTokenizer(sd1_clip.SD1Tokenizer):
+    """CLIP's tokenizer; textual inversions are 64 wide."""
+
+
+class AnimateLCMMini(comfy.supported_models.SD15):
+    """Matches nothing but the mini checkpoint: no other has a context of 64 and 32 channels."""
+
+    unet_config = comfy.supported_models.SD15.unet_config | {"context_dim": WIDTH, "model_channels": 32}
+
+    def clip_target(self, state_dict: dict[str, Tensor] | None = None) -> ClipTarget:
+        return ClipTarget(MiniTokenizer, MiniClip)
+
+
+def register_mini() -> None:
+    """Add the mini family to the models that ComfyUI recognises. May be called again."""
+    if not any(model.__name__ == AnimateLCMMini.__name__ for model in comfy.supported_models.models):
+        comfy.supported_models.models.append(AnimateLCMMini)

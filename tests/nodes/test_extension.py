@@ -1,0 +1,118 @@
+"""What the pack tells ComfyUI: ids, inputs and defaults are fixed for saved workflows; everything is explained."""
+
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+from animatelcm.nodes.extension import AnimateLCMExtension
+from comfy_api.latest import io
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(AnimateLCMExtension().get_node_list())}
+EVERY = pytest.mark.parametrize("node", NODES.values(), ids=NODES)
+
+# The order counts: the page saves widgets by position. Append; never reorder or remove.
+INPUTS = {
+    "AnimateLCMLoadMotionModule": {"motion_module": ...},
+    "AnimateLCMApply": {
+        "model": None,
+        "clip": None,
+        "motion_module": None,
+        "acceleration_lora": ...,
+        "style_lora": "none",
+        "alpha": 1.0,
+        "beta": 0.8,
+        "gamma": 1.0,
+        "schedule": "automatic (from the motion module)",
+    },
+    "AnimateLCMEmptyLatent": {"width": 512, "height": 512, "frames": 16},
+    "AnimateLCMSampler": {
+        "model": None,
+        "positive": None,
+        "negative": None,
+        "latent": None,
+        "seed": 0,
+        "steps": 4,
+        "cfg": 1.0,
+        "denoise": 1.0,
+    },
+    "AnimateLCMSigmas": {"model": None, "steps": 4, "denoise": 1.0},
+    "AnimateLCMSamplerSelect": {},
+    "AnimateLCMSaveVideo": {
+        "images": None,
+        "fps": 8.0,
+        "filename_prefix": "AnimateLCM/video",
+        "format": "MP4 (H.264)",
+        "quality": 80,
+        "ping_pong": False,
+    },
+}
+OUTPUTS = {
+    "AnimateLCMLoadMotionModule": ["motion_module"],
+    "AnimateLCMApply": ["model", "clip"],
+    "AnimateLCMEmptyLatent": ["latent"],
+    "AnimateLCMSampler": ["latent"],
+    "AnimateLCMSigmas": ["sigmas"],
+    "AnimateLCMSamplerSelect": ["sampler"],
+    "AnimateLCMSaveVideo": [],
+}
+OPTIONAL = {("AnimateLCMApply", "clip"), ("AnimateLCMSampler", "negative")}
+
+
+def inputs(node: type[io.ComfyNode]) -> list[io.Input]:
+    return node.GET_SCHEMA().inputs or []
+
+
+def test_the_ids_are_these() -> None:
+    assert NODES.keys() == INPUTS.keys()
+
+
+@EVERY
+def test_inputs_and_defaults_are_fixed(node: type[io.ComfyNode]) -> None:
+    expected = INPUTS[node.GET_SCHEMA().node_id]
+    assert [i.id for i in inputs(node)] == list(expected)
+    found = {i.id: getattr(i, "default", None) for i in inputs(node)}
+    assert {name: value for name, value in expected.items() if value is not ...}.items() <= found.items()
+    optional = {(node.GET_SCHEMA().node_id, i.id) for i in inputs(node) if i.optional}
+    assert optional == {pair for pair in OPTIONAL if pair[0] == node.GET_SCHEMA().node_id}
+
+
+@EVERY
+def test_outputs_are_fixed(node: type[io.ComfyNode]) -> None:
+    assert [output.display_name for output in node.GET_SCHEMA().outputs or []] == OUTPUTS[node.GET_SCHEMA().node_id]
+
+
+@EVERY
+def test_everything_is_explained(node: type[io.ComfyNode]) -> None:
+    schema = node.GET_SCHEMA()
+    assert schema.category == "AnimateLCM"
+    assert schema.display_name and schema.description
+    assert all(i.tooltip for i in [*inputs(node), *(schema.outputs or [])])
+
+
+@EVERY
+def test_a_help_page_names_every_input(node: type[io.ComfyNode]) -> None:
+    page = (ROOT / "web" / "docs" / f"{node.GET_SCHEMA().node_id}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# {node.GET_SCHEMA().display_name}\n")
+    assert "**Pitfall" in page
+    assert not [i.id for i in inputs(node) if i.id not in page]
+
+
+@EVERY
+def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> None:
+    assert set(inspect.signature(node.execute).parameters) == {i.id for i in inputs(node)}
+
+
+def test_numbers_name_their_range() -> None:
+    numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
+    assert len(numbers) == 14
+    for number in numbers:
+        assert number.min is not None and number.max is not None
+        assert number.min <= number.default <= number.max
+
+
+def test_residuals_are_sliders_with_their_greek_letters() -> None:
+    sliders = [i for i in inputs(NODES["AnimateLCMApply"]) if isinstance(i, io.Float.Input)]
+    assert [i.display_name for i in sliders] == ["α alpha", "β beta", "γ gamma"]
+    assert all(i.as_dict()["display"] == "slider" for i in sliders)

@@ -1,0 +1,292 @@
+"""AnimateLCM Sampler, and the same model in ComfyUI's own samplers and with ComfyUI's own model nodes."""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_management
+import pytest
+import torch
+from animatelcm.nodes.custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
+from animatelcm.nodes.preflight import PreflightError, check_finite
+from animatelcm.nodes.sampler import AnimateLCMSampler
+from animatelcm.sampling.model_sampling import schedule_of
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustom, SamplerCustomAdvanced
+from comfy_extras.nodes_freelunch import FreeU
+from comfy_extras.nodes_model_advanced import RescaleCFG
+from torch import Tensor
+
+import nodes
+
+from .conftest import FRAMES, SIZE, lora
+
+Latent = dict[str, Tensor]
+Apply = Callable[..., ModelPatcher]
+Sample = Callable[..., Tensor]
+
+
+@pytest.fixture
+def sample(positive: Any, latent: Latent) -> Sample:
+    def run(model: ModelPatcher, **inputs: Any) -> Tensor:
+        defaults = {"positive": positive, "latent": latent, "seed": 5, "steps": 4, "cfg": 1.0, "denoise": 1.0}
+        return AnimateLCMSampler.execute(model=model, **{**defaults, **inputs})[0]["samples"]
+
+    return run
+
+
+def patched(node: type, model: ModelPatcher, *values: float) -> ModelPatcher:
+    """Run a model node of ComfyUI, written in either of its styles."""
+    if hasattr(node, "execute"):
+        return node.execute(model, *values)[0]
+    return getattr(node(), node.FUNCTION)(model, *values)[0]
+
+
+def rows_seen(model: ModelPatcher) -> tuple[ModelPatcher, list[int]]:
+    """Return a clone that notes the batch size of every UNet call."""
+    seen: list[int] = []
+
+    def note(apply_model: Callable[..., Tensor], options: dict[str, Any]) -> Tensor:
+        seen.append(options["input"].shape[0])
+        return apply_model(options["input"], options["timestep"], **options["c"])
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(note)
+    return clone, seen
+
+
+# The sampler itself
+
+
+def test_the_same_seed_gives_the_same_video_and_another_another(apply: Apply, sample: Sample) -> None:
+    model = apply()
+    first = sample(model)
+    assert first.shape == (FRAMES, 4, SIZE, SIZE)
+    assert torch.equal(sample(model), first)
+    assert not torch.equal(sample(model, seed=6), first)
+
+
+def test_frames_differ_and_move_together(base: ModelPatcher, apply: Apply, sample: Sample) -> None:
+    """With the motion module a frame depends on the others; at gamma 0 it does not."""
+    for gamma, together in ((1.0, True), (0.0, False)):
+        model = apply(gamma=gamma)
+        long = sample(model, latent={"samples": torch.zeros(4, 4, SIZE, SIZE)})
+        short = sample(model, latent={"samples": torch.zeros(2, 4, SIZE, SIZE)})
+        assert torch.allclose(long[:2], short, atol=1e-4) is not together
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_without_cfg_only_the_prompt_is_evaluated(apply: Apply, sample: Sample, negative: Any, steps: int) -> None:
+    model, seen = rows_seen(apply())
+    sample(model, steps=steps, negative=negative)
+    assert seen == [FRAMES] * steps
+
+
+def test_with_cfg_both_prompts_are_evaluated(apply: Apply, sample: Sample, negative: Any) -> None:
+    model, seen = rows_seen(apply())
+    guided = sample(model, cfg=2.0, negative=negative)
+    assert sum(seen) == 2 * FRAMES * 4
+    assert not torch.allclose(guided, sample(model))
+
+
+def test_less_denoise_keeps_more_of_the_latent(apply: Apply, sample: Sample) -> None:
+    model = apply()
+    given = {"samples": torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(9))}
+    distance = [float((sample(model, latent=given, steps=2, denoise=d) - given["samples"]).norm()) for d in (0.05, 0.5)]
+    assert distance[0] < distance[1]
+
+
+def test_a_mask_keeps_what_it_does_not_cover(apply: Apply, sample: Sample) -> None:
+    given = torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(9))
+    mask = torch.zeros(1, 8 * SIZE, 8 * SIZE)
+    mask[..., : 4 * SIZE] = 1.0
+    result = sample(apply(), latent={"samples": given, "noise_mask": mask})
+    torch.testing.assert_close(result[..., SIZE // 2 :], given[..., SIZE // 2 :])
+    assert not torch.allclose(result[..., : SIZE // 2], given[..., : SIZE // 2])
+
+
+def test_an_interrupt_stops_within_one_unet_call_and_the_next_run_is_right(apply: Apply, sample: Sample) -> None:
+    model = apply()
+    expected = sample(model)
+    interrupted, seen = rows_seen(model)
+    note = interrupted.model_options["model_function_wrapper"]
+
+    def interrupt(apply_model: Callable[..., Tensor], options: dict[str, Any]) -> Tensor:
+        if len(seen) == 1:
+            comfy.model_management.interrupt_current_processing()
+        return note(apply_model, options)
+
+    interrupted.set_model_unet_function_wrapper(interrupt)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(interrupted)
+    assert len(seen) == 2
+    assert torch.equal(sample(model), expected)
+
+
+# What does not fit is said before sampling
+
+
+def test_a_model_without_motion_is_refused(base: ModelPatcher, sample: Sample) -> None:
+    with pytest.raises(PreflightError, match="no motion module"):
+        sample(base)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"), [(1, r"has 1 frame\. This .* 2 to 64"), (65, r"has 65 frames\. This .*")]
+)
+def test_a_length_that_cannot_work_is_refused(apply: Apply, sample: Sample, frames: int, message: str) -> None:
+    with pytest.raises(PreflightError, match=message):
+        sample(apply(), latent={"samples": torch.zeros(frames, 4, SIZE, SIZE)})
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 8, 8), (1, 4, 3, 8, 8)])
+def test_latents_of_another_model_are_refused(apply: Apply, sample: Sample, shape: tuple[int, ...]) -> None:
+    with pytest.raises(PreflightError, match=r"has the shape .* 4, height / 8"):
+        sample(apply(), latent={"samples": torch.ones(shape)})
+
+
+def test_empty_latents_of_other_models_are_made_to_fit(apply: Apply, sample: Sample) -> None:
+    latent = {"samples": torch.zeros(FRAMES, 16, SIZE, SIZE)}
+    assert sample(apply(), latent=latent).shape == (FRAMES, 4, SIZE, SIZE)
+
+
+def test_cfg_without_a_negative_prompt_is_refused(apply: Apply, sample: Sample) -> None:
+    with pytest.raises(PreflightError, match=r"cfg 1\.5 .* none is connected"):
+        sample(apply(), cfg=1.5)
+
+
+def test_more_steps_than_the_schedule_has_are_refused(apply: Apply, sample: Sample) -> None:
+    with pytest.raises(ValueError, match=r"30 steps do not fit: .* 20 timesteps at denoise 0\.2"):
+        sample(apply(), steps=30, denoise=0.2)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "schedule", "message"),
+    [
+        ({"cfg": 7.0}, None, "cfg 7 burns colours in"),
+        ({}, None, "3 frames; motion modules are trained on 16"),
+        ({}, "keep the model's own", "a schedule of its own"),
+    ],
+    ids=["cfg", "frames", "schedule"],
+)
+def test_what_is_seldom_meant_is_logged(
+    apply: Apply,
+    sample: Sample,
+    negative: Any,
+    caplog: pytest.LogCaptureFixture,
+    inputs: dict[str, Any],
+    schedule: str | None,
+    message: str,
+) -> None:
+    model = apply(**({"schedule": schedule} if schedule else {}))
+    with caplog.at_level(logging.WARNING):
+        sample(model, negative=negative, **inputs)
+    assert message in caplog.text
+
+
+def test_results_that_are_no_numbers_are_refused() -> None:
+    check_finite(torch.zeros(2))
+    with pytest.raises(PreflightError, match="not numbers"):
+        check_finite(torch.tensor([0.0, float("nan")]))
+
+
+# ComfyUI's samplers
+
+
+def test_sampler_custom_gives_the_same_video(
+    apply: Apply, sample: Sample, positive: Any, negative: Any, latent: Latent
+) -> None:
+    model = apply()
+    (sampler,) = AnimateLCMSamplerSelect.execute().args
+    (sigmas,) = AnimateLCMSigmas.execute(model, 4, 1.0).args
+    custom = SamplerCustom.execute(model, True, 5, 1.0, positive, negative, sampler, sigmas, latent)
+    assert torch.equal(custom[0]["samples"], sample(model))
+
+
+def test_sampler_custom_advanced_gives_the_same_video(
+    apply: Apply, sample: Sample, positive: Any, latent: Latent
+) -> None:
+    model = apply()
+    (sampler,) = AnimateLCMSamplerSelect.execute().args
+    (sigmas,) = AnimateLCMSigmas.execute(model, 4, 1.0).args
+    noise, guider = RandomNoise.execute(5)[0], BasicGuider.execute(model, positive)[0]
+    advanced = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent)
+    assert torch.equal(advanced[0]["samples"], sample(model))
+
+
+@pytest.mark.parametrize("scheduler", ["simple", "sgm_uniform"])
+def test_ksampler_lcm_takes_the_same_first_step(
+    apply: Apply, sample: Sample, positive: Any, negative: Any, latent: Latent, scheduler: str
+) -> None:
+    """One step has no step noise, which is the only thing that is KSampler's own."""
+    model = apply()
+    one = nodes.KSampler().sample(model, 5, 1, 1.0, "lcm", scheduler, positive, negative, latent)[0]["samples"]
+    torch.testing.assert_close(one, sample(model, steps=1), rtol=1e-5, atol=1e-5)
+    four = nodes.KSampler().sample(model, 5, 4, 1.0, "lcm", scheduler, positive, negative, latent)[0]["samples"]
+    assert four.isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "lcm"])
+def test_ksampler_advanced_works(apply: Apply, positive: Any, negative: Any, latent: Latent, sampler: str) -> None:
+    model, seen = rows_seen(apply())
+    arguments = (model, "enable", 5, 4, 1.5, sampler, "simple", positive, negative, latent, 0, 10000, "disable")
+    result = nodes.KSamplerAdvanced().sample(*arguments)[0]["samples"]
+    assert result.isfinite().all()
+    assert sum(seen) == 2 * FRAMES * 4
+
+
+# ComfyUI's model nodes
+
+
+@pytest.mark.parametrize(
+    ("node", "values"), [(FreeU, (1.1, 1.2, 0.9, 0.2)), (RescaleCFG, (0.7,))], ids=["FreeU", "RescaleCFG"]
+)
+def test_a_model_node_may_come_before_or_after(
+    base: ModelPatcher, apply: Apply, sample: Sample, negative: Any, node: type, values: tuple[float, ...]
+) -> None:
+    guided = {"cfg": 1.8, "negative": negative}
+    before = sample(apply(patched(node, base, *values)), **guided)
+    after = sample(patched(node, apply(), *values), **guided)
+    assert torch.equal(before, after)
+    assert not torch.allclose(before, sample(apply(), **guided))
+
+
+def test_a_lora_loader_may_come_before_or_after(
+    base: ModelPatcher, apply: Apply, sample: Sample, save_model: Callable[..., str]
+) -> None:
+    name = save_model("loras", "any.safetensors", lora(12))
+    own = sample(apply(style_lora=name))
+    before = sample(apply(nodes.LoraLoaderModelOnly().load_lora_model_only(base, name, 1.0)[0]))
+    after = sample(nodes.LoraLoaderModelOnly().load_lora_model_only(apply(), name, 1.0)[0])
+    assert torch.equal(before, own)
+    assert torch.equal(after, own)
+    assert not torch.allclose(own, sample(apply()))
+
+
+def test_base_motion_base_motion(
+    base: ModelPatcher, apply: Apply, sample: Sample, positive: Any, negative: Any, latent: Latent
+) -> None:
+    """Neither leaves anything behind on the other: ComfyUI issue #16490."""
+
+    def plain() -> Tensor:
+        arguments = (base, 5, 4, 2.0, "euler", "normal", positive, negative, latent)
+        return nodes.KSampler().sample(*arguments)[0]["samples"]
+
+    model = apply()
+    images, videos = [], []
+    for _ in range(2):
+        images.append(plain())
+        videos.append(sample(model))
+        assert len(base.get_model_object("model_sampling").sigmas) == 1000
+        assert schedule_of(model) is not None
+    assert torch.equal(*images)
+    assert torch.equal(*videos)
+
+
+def test_the_steps_and_their_defaults_are_those_of_the_node() -> None:
+    defaults = {i.id: i.default for i in AnimateLCMSampler.define_schema().inputs if hasattr(i, "default")}
+    assert defaults == {"seed": 0, "steps": 4, "cfg": 1.0, "denoise": 1.0}
+    assert {i.id for i in AnimateLCMSampler.define_schema().inputs} == set(
+        inspect.signature(AnimateLCMSampler.execute).parameters
+    )
