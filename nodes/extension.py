@@ -7,6 +7,7 @@ from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
 from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
 from .load_motion_module import AnimateLCMLoadMotionModule
+from .mini import register_mini
 from .sampler import AnimateLCMSampler
 from .save_video import AnimateLCMSaveVideo
 
@@ -16,6 +17,7 @@ class AnimateLCMExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_folders()
+        register_mini()
         return [
             AnimateLCMLoadMotionModule,
             AnimateLCMApply,
