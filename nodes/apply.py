@@ -62,10 +62,13 @@ class AnimateLCMApply(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, acceleration_lora: str, style_lora: str) -> bool | str:
-        chosen = [name for name in (acceleration_lora, style_lora) if name != folders.NONE]
-        problems = (folders.missing(folders.LORAS, name) for name in chosen)
-        return next(filter(None, problems), True)
+    def validate_inputs(cls, acceleration_lora: str | None, style_lora: str | None, schedule: str | None) -> bool | str:
+        """Check what is chosen here; what another node hands over is None at this time."""
+        choices = [AUTOMATIC, *SCHEDULES, MODELS_OWN]
+        if schedule is not None and schedule not in choices:
+            return f"'{schedule}' is not a schedule. Expected one of {', '.join(choices)}."
+        chosen = [name for name in (acceleration_lora, style_lora) if name not in (None, folders.NONE)]
+        return next(filter(None, (folders.missing(folders.LORAS, name) for name in chosen)), True)
 
     @classmethod
     def execute(
@@ -94,7 +97,7 @@ def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | N
     """
     if choice == AUTOMATIC:
         return I2V if motion_module.model.config.image_encoder else T2V
-    return SCHEDULES.get(choice)
+    return None if choice == MODELS_OWN else SCHEDULES[choice]
 
 
 def _lora(name: str, example: str) -> io.Combo.Input:

@@ -37,8 +37,9 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, motion_module: str) -> bool | str:
-        return folders.missing(folders.MOTION_MODULES, motion_module) or True
+    def validate_inputs(cls, motion_module: str | None) -> bool | str:
+        """Check the name that is chosen here; one that another node hands over is None at this time."""
+        return (motion_module and folders.missing(folders.MOTION_MODULES, motion_module)) or True
 
     @classmethod
     def fingerprint_inputs(cls, motion_module: str) -> float:

@@ -65,8 +65,9 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, format: str) -> bool | str:
-        return format in FORMATS or f"'{format}' is not a format. Expected one of {', '.join(FORMATS)}."
+    def validate_inputs(cls, format: str | None) -> bool | str:
+        """Check the format that is chosen here; one that another node hands over is None at this time."""
+        return format in (None, *FORMATS) or f"'{format}' is not a format. Expected one of {', '.join(FORMATS)}."
 
     @classmethod
     def execute(

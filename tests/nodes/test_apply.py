@@ -114,8 +114,17 @@ def test_every_schedule_is_in_the_list() -> None:
 @pytest.mark.parametrize("name", ["acceleration_lora", "style_lora"])
 def test_a_missing_lora_is_said_before_the_run(name: str, save_model: SaveModel) -> None:
     save_model("loras", "there.safetensors", lora(1))
-    chosen: dict[str, Any] = {"acceleration_lora": "none", "style_lora": "there.safetensors"}
+    chosen: dict[str, Any] = {"acceleration_lora": "none", "style_lora": "there.safetensors", "schedule": AUTOMATIC}
     assert AnimateLCMApply.validate_inputs(**chosen) is True
     message = AnimateLCMApply.validate_inputs(**{**chosen, name: "gone.safetensors"})
     assert "no file 'gone.safetensors'" in message
     assert "there.safetensors" in message
+
+
+def test_an_unknown_schedule_is_said_before_the_run() -> None:
+    message = AnimateLCMApply.validate_inputs("none", "none", "karras")
+    assert message.startswith("'karras' is not a schedule. Expected one of automatic")
+
+
+def test_what_another_node_hands_over_is_not_checked_before_the_run() -> None:
+    assert AnimateLCMApply.validate_inputs(None, None, None) is True
