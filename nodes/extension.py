@@ -8,7 +8,6 @@ from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
 from .load_motion_module import AnimateLCMLoadMotionModule
 from .mini import register_mini
-from .mini import register_mini
 from .sampler import AnimateLCMSampler
 from .save_video import AnimateLCMSaveVideo
 
@@ -18,7 +17,6 @@ class AnimateLCMExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_folders()
-        register_mini()
         register_mini()
         return [
             AnimateLCMLoadMotionModule,

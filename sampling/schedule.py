@@ -18,8 +18,8 @@ class Schedule:
     Attributes:
         beta_start: noise variance of the first timestep.
         beta_end: noise variance of the last timestep.
-        spacing: what is spaced evenly between them: "linear" the betas, "scaled_linear" their square roots (the names of
-            diffusers; ComfyUI calls them "sqrt_linear" and "linear").
+        spacing: what is spaced evenly between them: "linear" the betas, "scaled_linear" their square roots. These are
+            diffusers' names; ComfyUI calls them "sqrt_linear" and "linear".
         original_steps: solver steps of the distillation; the grid has that many timesteps.
     """
 
