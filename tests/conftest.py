@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ from animatelcm.comfyui_server import STAND_INS, Server, comfyui_dir, has_gpu  #
 
 # First, because folders of the pack have the names of ComfyUI's modules (`nodes`).
 sys.path[:0] = [str(comfyui_dir()), str(STAND_INS)]
+
+# A slow machine is no failure; how long something takes is for benchmarks/.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 BROWSER_OPTIONS = [
     "--no-sandbox",
