@@ -45,12 +45,16 @@ class MappedEmbedding(nn.Module):
 
 
 class MiniTextModel(comfy.clip_model.CLIPTextModel):
+    """CLIP's text model with the mapped embedding."""
+
     def __init__(self, config: dict[str, Any], dtype: torch.dtype | None, device: Any, operations: Any) -> None:
         super().__init__(config, dtype, device, operations)
         self.set_input_embeddings(MappedEmbedding(dtype, device, operations))
 
 
 class MiniClipModel(sd1_clip.SDClipModel):
+    """ComfyUI's wrapper around a CLIP, with the mini one's sizes."""
+
     def __init__(
         self, device: Any = "cpu", dtype: torch.dtype | None = None, model_options: dict | None = None
     ) -> None:
@@ -65,6 +69,8 @@ class MiniClipModel(sd1_clip.SDClipModel):
 
 
 class MiniClip(sd1_clip.SD1ClipModel):
+    """What a checkpoint's CLIP output is; its weights have SD1.5's names."""
+
     def __init__(
         self, device: Any = "cpu", dtype: torch.dtype | None = None, model_options: dict | None = None
     ) -> None:
@@ -76,9 +82,9 @@ class MiniTokenizer(sd1_clip.SD1Tokenizer):
 
 
 class AnimateLCMMini(comfy.supported_models.SD15):
-    """Matches nothing but the mini checkpoint: no other has a context of 64 and 32 channels."""
+    """Matches nothing but the mini checkpoint: no other has a context of 64 and 64 channels."""
 
-    unet_config = comfy.supported_models.SD15.unet_config | {"context_dim": WIDTH, "model_channels": 32}
+    unet_config = comfy.supported_models.SD15.unet_config | {"context_dim": WIDTH, "model_channels": 64}
 
     def clip_target(self, state_dict: dict[str, Tensor] | None = None) -> ClipTarget:
         return ClipTarget(MiniTokenizer, MiniClip)

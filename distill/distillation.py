@@ -1,0 +1,48 @@
+"""Consistency distillation: the loss of one step, for images and clips alike (LCM, algorithm 1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..sampling.schedule import Schedule, solver_grid
+from .diffusion import Model, add_noise, alpha_bar, consistency, ddim_step, guided
+
+HUBER_C = 0.001
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks of a step, each a function (x, timestep) -> noise; the teacher also without the prompt."""
+
+    online: Model
+    target: Model
+    teacher: Model
+    teacher_unconditional: Model
+
+
+def distillation_loss(networks: Networks, x0: Tensor, schedule: Schedule, cfg: tuple[float, float]) -> Tensor:
+    """How much the online network's answer at t differs from the target's one solver step of the teacher further on.
+
+    Args:
+        networks: see `Networks`.
+        x0: clean latents, one row per prompt.
+        schedule: its grid is the solver's.
+        cfg: the range that the teacher's guidance is drawn from, per row; it is baked into the student.
+    """
+    grid = solver_grid(schedule)
+    t = grid[torch.randint(len(grid), (len(x0),))]
+    earlier = (t - (grid[1] - grid[0])).clamp(min=0)
+    share, earlier_share = (alpha_bar(schedule, s, x0) for s in (t, earlier))
+    x = add_noise(x0, torch.randn_like(x0), share)
+    with torch.no_grad():
+        weight = cfg[0] + (cfg[1] - cfg[0]) * torch.rand_like(share)
+        epsilon = guided(networks.teacher(x, t), networks.teacher_unconditional(x, t), weight)
+        x_earlier = ddim_step(x, epsilon, share, earlier_share)
+        goal = consistency(x_earlier, networks.target(x_earlier, earlier), earlier, earlier_share)
+    return pseudo_huber(consistency(x, networks.online(x, t), t, share) - goal)
+
+
+def pseudo_huber(difference: Tensor) -> Tensor:
+    """sqrt(d^2 + c^2) - c, with the published c."""
+    return ((difference**2 + HUBER_C**2).sqrt() - HUBER_C).mean()

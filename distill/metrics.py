@@ -1,0 +1,116 @@
+"""The ground truth from pixels: what a clip shows, measured without any learned judge.
+
+The background is the median of a frame's border; what differs from it is the shape. Measured for clips of shape
+(N, F, 3, H, W) in 0..1, one value per clip.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from .scenes import COLOURS, DIRECTIONS, PALETTE, Scenes
+
+VISIBLE = 0.2  # RGB distance from the background; the closest colour of the palette is at 0.45
+STILL_BELOW = 0.4  # pixels per frame
+COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even path (root mean square)
+FILL = torch.tensor([math.pi / 4, 1.0, 0.5])  # share of the bounding box that a circle, a square, a triangle covers
+SMALLEST = 60  # pixels of a shape
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What clips show; every field is a tensor of shape (N,).
+
+    Attributes:
+        colour: index into COLOURS.
+        shape: index into SHAPES.
+        movement: index into DIRECTIONS, or their count for a shape that stands still.
+        one_blob: every frame shows one connected shape.
+        coherent: the centre moves evenly on a straight line.
+        flicker: standard deviation of the area over its mean.
+    """
+
+    colour: Tensor
+    shape: Tensor
+    movement: Tensor
+    one_blob: Tensor
+    coherent: Tensor
+    flicker: Tensor
+
+
+def measure(clips: Tensor) -> Measurement:
+    """Measure one clip after the other: (N, F, 3, H, W) in 0..1."""
+    rows = [_measure(clip) for clip in clips]
+    return Measurement(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
+    """For each clip, whether it shows what was asked: (N,) each, 0 or 1 (flicker is a size)."""
+    matches = {name: getattr(shown, name) == getattr(asked, name) for name in ("colour", "shape", "movement")}
+    plain = {field.name: getattr(shown, field.name) for field in fields(shown) if field.name not in matches}
+    return {name: value.float() for name, value in (matches | plain).items()}
+
+
+def _measure(clip: Tensor) -> tuple[Tensor, ...]:
+    distance, colour = _distance(clip)
+    cover = _filled((distance / distance.flatten().quantile(0.98).clamp(min=VISIBLE)).clamp(0, 1))
+    area = cover.sum((1, 2))
+    fill = area / (cover.amax(1).sum(1) * cover.amax(2).sum(1)).clamp(min=1)
+    movement, straying = _path(cover, area)
+    return (
+        _nearest_colour(colour),
+        (fill.median() - FILL).abs().argmin(),
+        movement,
+        torch.tensor(all(_is_one_blob(frame) for frame in cover > 0.5)),
+        straying < COHERENT_BELOW,
+        area.std() / area.mean().clamp(min=1),
+    )
+
+
+def _distance(clip: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each pixel is from its frame's background (F, H, W), and the colour of those furthest (3,)."""
+    border = torch.cat([clip[:, :, 0], clip[:, :, -1], clip[:, :, :, 0], clip[:, :, :, -1]], dim=2)
+    background = border.median(dim=2).values
+    distance = (clip - background[:, :, None, None]).square().sum(1).sqrt()
+    visible = distance > max(VISIBLE, 0.5 * distance.flatten().quantile(0.98).item())
+    pixels = clip.permute(0, 2, 3, 1)[visible]
+    return distance * (distance > VISIBLE / 2), pixels.median(dim=0).values if len(pixels) else background[0]
+
+
+def _nearest_colour(rgb: Tensor) -> Tensor:
+    palette = torch.tensor([PALETTE[name] for name in COLOURS])
+    return (palette - rgb).square().sum(1).argmin()
+
+
+def _filled(cover: Tensor) -> Tensor:
+    """Fill what is enclosed along rows and along columns, so that an outline counts as its shape: (F, H, W)."""
+
+    def along(dim: int) -> Tensor:
+        forth = cover.cummax(dim).values
+        back = cover.flip(dim).cummax(dim).values.flip(dim)
+        return torch.minimum(forth, back)
+
+    return torch.minimum(along(1), along(2))
+
+
+def _path(cover: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
+    """The direction of the least-squares velocity of the centre, and how far the centre strays from that path."""
+    pixels = torch.arange(cover.shape[-1]) + 0.5
+    weight = area.clamp(min=1e-3)
+    centre = torch.stack([(cover.sum(1) * pixels).sum(1) / weight, (cover.sum(2) * pixels).sum(1) / weight], dim=1)
+    time = torch.arange(len(cover)) - (len(cover) - 1) / 2
+    centred = centre - centre.mean(0)
+    vx, vy = velocity = (time[:, None] * centred).sum(0) / time.square().sum()
+    straying = (centred - time[:, None] * velocity).square().sum(1).mean().sqrt()
+    if velocity.norm() < STILL_BELOW:
+        return torch.tensor(len(DIRECTIONS)), straying
+    return (torch.atan2(-vy, vx) / (math.pi / 4)).round().long() % len(DIRECTIONS), straying
+
+
+def _is_one_blob(mask: Tensor) -> bool:
+    labels, count = ndimage.label(mask.numpy())
+    sizes = [int((labels == i + 1).sum()) for i in range(count)]
+    return bool(sizes) and SMALLEST <= max(sizes) < mask.numel() / 2 and max(sizes) > 0.95 * sum(sizes)

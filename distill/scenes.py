@@ -1,0 +1,196 @@
+"""The rendered data: one coloured shape moving over a plain background, with the caption that says so.
+
+Everything is drawn from a seed and nothing is stored. Positions are in pixels of a 64 x 64 image, x to the right
+and y down; speeds are in pixels per frame. Colours are RGB in 0..1.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+SIZE = 64
+FRAMES = 16
+
+PALETTE = {
+    "red": (0.86, 0.16, 0.16),
+    "green": (0.16, 0.67, 0.24),
+    "blue": (0.16, 0.31, 0.86),
+    "yellow": (0.94, 0.82, 0.16),
+    "purple": (0.59, 0.20, 0.75),
+    "turquoise": (0.20, 0.78, 0.86),
+    "black": (0.08, 0.08, 0.10),
+    "white": (0.94, 0.94, 0.94),
+    "gray": (0.50, 0.50, 0.50),
+}
+COLOURS = ("red", "green", "blue", "yellow", "purple", "turquoise")
+BACKGROUNDS = ("black", "white", "gray", "blue")
+SHAPES = ("circle", "square", "triangle")
+SIZES = {"small": (10.0, 11.5), "large": (15.0, 16.5)}  # radius in pixels
+DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down", "down right")
+STILL = "standing still"
+MOVEMENTS = (*DIRECTIONS, STILL)
+SPEEDS = (1.0, 2.5)
+STYLES = ("plain", "outlined", "hollow")
+
+OPPOSITE = (*((i + 4) % 8 for i in range(8)), 8)  # of each movement
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """A batch of N scenes; every field is a tensor of shape (N,). `x` and `y` are the centre in the first frame."""
+
+    colour: Tensor
+    shape: Tensor
+    size: Tensor
+    movement: Tensor
+    background: Tensor
+    radius: Tensor
+    speed: Tensor
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.colour)
+
+    def __getitem__(self, index: slice | Tensor) -> "Scenes":
+        return Scenes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+# Drawing scenes from a seed
+
+
+def held_out(colour: str, shape: str, movement: str) -> bool:
+    """Whether a combination is kept for evaluation: about a tenth of them, by a hash, so that no list is stored."""
+    return zlib.crc32(f"{colour} {shape} {movement}".encode()) % 10 == 0
+
+
+def _held_out_table() -> Tensor:
+    return torch.tensor([[[held_out(c, s, m) for m in MOVEMENTS] for s in SHAPES] for c in COLOURS])
+
+
+def draw_scenes(count: int, seed: int, evaluation: bool = False) -> Scenes:
+    """`count` scenes whose colour, shape and movement are all held out (evaluation) or all not (training)."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def choice(n: int, size: int) -> Tensor:
+        return torch.randint(n, (size,), generator=generator)
+
+    candidates = 16 * count + 64
+    colour, shape, movement = (choice(len(c), candidates) for c in (COLOURS, SHAPES, MOVEMENTS))
+    background = choice(len(BACKGROUNDS), candidates)
+    same = torch.tensor([[c == b for b in BACKGROUNDS] for c in COLOURS])[colour, background]
+    keep = (_held_out_table()[colour, shape, movement] == evaluation) & ~same
+    colour, shape, movement, background = (v[keep][:count] for v in (colour, shape, movement, background))
+    size = choice(len(SIZES), len(colour))
+    return _place(colour, shape, size, movement, background, generator)
+
+
+def _place(
+    colour: Tensor, shape: Tensor, size: Tensor, movement: Tensor, background: Tensor, generator: torch.Generator
+) -> Scenes:
+    """Radius, speed and a first position from which the whole path stays inside the image."""
+    u = torch.rand(4, len(colour), generator=generator)
+    low, high = torch.tensor(tuple(SIZES.values())).T
+    radius = low[size] + u[0] * (high - low)[size]
+    margin = 1.07 * radius + 1  # the triangle is the widest shape
+    fastest = ((SIZE - 2 * margin) / (FRAMES - 1)).clamp(max=SPEEDS[1])
+    speed = SPEEDS[0] + u[1] * (fastest - SPEEDS[0])
+    travel = velocity(movement, speed) * (FRAMES - 1)
+    x, y = (
+        margin - path.clamp(max=0) + position * (SIZE - 2 * margin - path.abs())
+        for path, position in zip(travel, u[2:], strict=True)
+    )
+    return Scenes(colour, shape, size, movement, background, radius, speed, x, y)
+
+
+def velocity(movement: Tensor, speed: Tensor) -> Tensor:
+    """(2, N): x and y in pixels per frame; nought for a scene that stands still."""
+    angle = movement * (math.pi / 4)
+    unit = torch.stack([angle.cos(), -angle.sin()])
+    return torch.where(movement < len(DIRECTIONS), unit * speed, 0.0)
+
+
+def reverse(scenes: Scenes) -> Scenes:
+    """The same clips run backwards: a free second training example of every rendered clip."""
+    x, y = torch.stack([scenes.x, scenes.y]) + velocity(scenes.movement, scenes.speed) * (FRAMES - 1)
+    return replace(scenes, movement=torch.tensor(OPPOSITE)[scenes.movement], x=x, y=y)
+
+
+# Rendering
+
+
+def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
+    """Images in 0..1 of shape (N, T, 3, 64, 64); `times` are frame numbers, (T,) or one row per scene (N, T)."""
+    times = times.expand(len(scenes), -1)
+    vx, vy = velocity(scenes.movement, scenes.speed)
+    x = scenes.x[:, None] + vx[:, None] * times
+    y = scenes.y[:, None] + vy[:, None] * times
+    distance = signed_distance(scenes.shape, x, y, scenes.radius)
+    palette = torch.tensor(tuple(PALETTE.values()))
+    names = tuple(PALETTE)
+    colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
+    background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
+    return _paint(distance, colour, background, style)
+
+
+def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+    """Distance in pixels to the outline, negative inside: (N, T, 64, 64) for centres x, y of shape (N, T)."""
+    pixels = torch.arange(SIZE) + 0.5
+    dx = (pixels - x[..., None])[:, :, None, :]
+    dy = (pixels - y[..., None])[:, :, :, None]
+    r, shape = radius[:, None, None, None], shape[:, None, None, None]
+    circle = (dx**2 + dy**2).sqrt() - r
+    square = torch.maximum(dx.abs(), dy.abs()) - 0.9 * r
+    # An equilateral triangle of inradius 0.62 r, point up, moved down so that its bounding box is centred.
+    low = dy - 0.31 * r
+    triangle = torch.maximum(low, math.sqrt(0.75) * dx.abs() - 0.5 * low) - 0.62 * r
+    return torch.where(shape == 0, circle, torch.where(shape == 1, square, triangle))
+
+
+def _paint(distance: Tensor, colour: Tensor, background: Tensor, style: str) -> Tensor:
+    """Antialiased: the share of a pixel that is covered is taken from the distance of its centre."""
+
+    def over(image: Tensor, paint: Tensor, cover: Tensor) -> Tensor:
+        return image + (paint - image) * cover.clamp(0, 1)[:, :, None]
+
+    rgb, ground = colour[:, None, :, None, None], background[:, None, :, None, None]
+    image = over(ground, rgb, 0.5 - distance)
+    if style == "outlined":  # a bright rim, or a dark one on white
+        rim = torch.where(background.mean(1) > 0.9, 0.1, 0.98)[:, None, None, None, None]
+        image = over(image, rim, torch.minimum(0.5 - distance, distance + 3.0))
+    if style == "hollow":
+        image = over(image, ground, -3.5 - distance)
+    return image
+
+
+# Captions
+
+
+def caption(scenes: Scenes, index: int) -> str:
+    """The whole sentence: "a large red circle moving right on a blue background"."""
+    return " ".join(_phrases(scenes, index))
+
+
+def _phrases(scenes: Scenes, index: int) -> tuple[str, ...]:
+    movement = MOVEMENTS[scenes.movement[index]]
+    return (
+        f"a {tuple(SIZES)[scenes.size[index]]}",
+        COLOURS[scenes.colour[index]],
+        SHAPES[scenes.shape[index]],
+        movement if movement == STILL else f"moving {movement}",
+        f"on a {BACKGROUNDS[scenes.background[index]]} background",
+    )
+
+
+def partial_caption(scenes: Scenes, index: int, generator: torch.Generator, movement: float) -> str:
+    """A caption as people write them: now and then without a phrase, a tenth of the time without any word (for CFG).
+
+    `movement` is the chance that the movement is told.
+    """
+    chances = torch.tensor([0.9, 0.97, 0.97, movement, 0.95])
+    told = torch.rand(6, generator=generator) < torch.cat([chances, torch.tensor([0.9])])
+    words = [phrase for phrase, keep in zip(_phrases(scenes, index), told, strict=False) if keep]
+    return " ".join(words) if told[5] else ""

@@ -1,0 +1,199 @@
+"""The stages, in order. Each reads the results of the earlier ones from the run's folder and leaves its own there."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+
+from ..motion.transformer import MotionModule
+from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
+from .diffusion import BASE, MOTION, add_noise, alpha_bar, denoising_loss
+from .distillation import Networks, distillation_loss
+from .lora import Lora, Merged
+from .pool import Pool, fill_pool
+from .scenes import Scenes
+from .text import build_text_encoder, encode_text
+from .train import Budget, move_average, private_generator, save, train
+from .unet import build_motion, build_unet, freeze, noise, video_noise
+
+POOL_CLIPS = 1600
+BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
+TARGET_EMA = 0.95
+IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
+
+
+# What stages hand to each other
+
+
+def load_autoencoder(run: Path) -> AutoencoderTiny:
+    autoencoder = build_autoencoder()
+    autoencoder.load_state_dict(torch.load(run / "vae.pt", weights_only=True))
+    return freeze(autoencoder)
+
+
+def build_base() -> nn.ModuleDict:
+    """The image model: "unet" and "text"."""
+    torch.manual_seed(0)
+    return nn.ModuleDict({"unet": build_unet(), "text": build_text_encoder()})
+
+
+def load_base(run: Path) -> nn.ModuleDict:
+    base = build_base()
+    base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
+    return freeze(base)
+
+
+def load_motion(run: Path, stage: str) -> MotionModule:
+    """The motion module of a stage: "motion", the teacher's, or "lcm_video", the student's."""
+    motion = build_motion()
+    motion.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
+    return motion
+
+
+def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
+    lora = Lora(build_unet())
+    lora.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
+    return freeze(lora)
+
+
+def load_pool(run: Path) -> Pool:
+    kept = torch.load(run / "pool.pt", weights_only=True)
+    return Pool(Scenes(**kept["scenes"]), kept["latents"])
+
+
+# The stages
+
+
+def train_vae(run: Path, minutes: float = 8) -> None:
+    """The decoder: windows around the shapes for three quarters of the time, then whole images."""
+    autoencoder = build_autoencoder()
+    build_encoder(autoencoder.encoder.layers)
+    budget = Budget(minutes, batch=8, learning_rate=2e-3, ema=0.99)
+    generator = private_generator(0)
+
+    def loss(spent: float) -> Tensor:
+        images = stills(budget.share, int(torch.randint(2**31, (), generator=generator)), generator)
+        images = crops(images, generator) if spent < 0.75 else images
+        return reconstruction_loss(autoencoder, images.contiguous(memory_format=torch.channels_last))
+
+    save(run / "vae.pt", autoencoder.state_dict() | train("vae", run, autoencoder, loss, budget))
+
+
+def encode_pool(run: Path) -> None:
+    """The clips that all later stages train on, rendered and encoded once."""
+    if not (run / "pool.pt").exists():
+        pool = fill_pool(load_autoencoder(run), POOL_CLIPS, seed=1)
+        save(run / "pool.pt", {"scenes": vars(pool.scenes), "latents": pool.latents})
+
+
+def train_base(run: Path, minutes: float = 25) -> None:
+    """The image model and its text encoder together: noise prediction on single frames."""
+    base, pool = build_base(), load_pool(run)
+    budget = Budget(minutes, batch=64)
+    generator = private_generator(1)
+
+    def loss(_spent: float) -> Tensor:
+        x0, captions = pool.draw_stills(budget.share, generator)
+        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        x = add_noise(x0, epsilon, alpha_bar(BASE, timestep, x0))
+        predicted = noise(base["unet"], x, timestep, encode_text(base["text"], captions))
+        return denoising_loss(predicted, epsilon, alpha_bar(BASE, timestep, x0))
+
+    save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
+
+
+def train_motion(run: Path, minutes: float = 15) -> None:
+    """The teacher's motion module on the frozen image model: noise prediction on clips, with the motion betas."""
+    base, pool, motion = load_base(run), load_pool(run), build_motion()
+    for block in motion.blocks():  # start as the image model: a residual branch that adds nothing
+        nn.init.zeros_(block.proj_out.weight)
+        nn.init.zeros_(block.proj_out.bias)
+    budget = Budget(minutes, batch=6)
+    generator = private_generator(2)
+
+    def loss(_spent: float) -> Tensor:
+        x0, captions = pool.draw_clips(budget.share, generator)
+        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        x = add_noise(x0, epsilon, alpha_bar(MOTION, timestep, x0))
+        with torch.no_grad():
+            context = encode_text(base["text"], captions)
+        predicted = video_noise(base["unet"], motion, x, timestep, context)
+        return denoising_loss(predicted, epsilon, alpha_bar(MOTION, timestep, x0))
+
+    save(run / "motion.pt", train("motion", run, motion, loss, budget))
+
+
+def train_lcm_image(run: Path, minutes: float = 6) -> None:
+    """The acceleration LoRA: consistency distillation of the image model; only the residuals train."""
+    base, pool, lora = load_base(run), load_pool(run), Lora(load_base(run)["unet"])
+    unet, target = base["unet"], copy.deepcopy(lora)
+    budget = Budget(minutes, batch=32)
+    generator = private_generator(3)
+
+    def loss(_spent: float) -> Tensor:
+        move_average(target.parameters(), lora.parameters(), TARGET_EMA)
+        x0, captions = pool.draw_stills(budget.share, generator)
+        context, empty = contexts(base, captions)
+        online, goal = (Merged(unet, residuals.merged(unet, BETA)) for residuals in (lora, target))
+        networks = Networks(
+            lambda x, t: noise(online, x, t, context),
+            lambda x, t: noise(goal, x, t, context),
+            lambda x, t: noise(unet, x, t, context),
+            lambda x, t: noise(unet, x, t, empty),
+        )
+        return distillation_loss(networks, x0, BASE, IMAGE_CFG)
+
+    save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
+
+
+def train_lcm_video(run: Path, minutes: float = 12) -> None:
+    """The AnimateLCM motion module: consistency distillation of clips; only the motion module trains.
+
+    The paper's initialization strategy: the target starts as the image model without the LoRA, which enters it through
+    the moving average alone. With the LoRA on from the start, temporal layers that never met it would spoil what the
+    student learns.
+    """
+    base, pool, lora = load_base(run), load_pool(run), load_lora(run)
+    unet, teacher, motion = base["unet"], freeze(load_motion(run, "motion")), load_motion(run, "motion")
+    target, steps = copy.deepcopy(motion), itertools.count()
+    online = Merged(unet, lora.merged(unet, BETA))
+    budget = Budget(minutes, batch=4, learning_rate=5e-4)
+    generator = private_generator(4)
+
+    def loss(_spent: float) -> Tensor:
+        move_average(target.parameters(), motion.parameters(), TARGET_EMA)
+        arrived = 1 - TARGET_EMA ** next(steps)  # the share of the LoRA that the moving average has taken in
+        goal = Merged(unet, lora.merged(unet, BETA * arrived))
+        x0, captions = pool.draw_clips(budget.share, generator)
+        context, empty = contexts(base, captions)
+        networks = Networks(
+            lambda x, t: video_noise(online, motion, x, t, context),
+            lambda x, t: video_noise(goal, target, x, t, context),
+            lambda x, t: video_noise(unet, teacher, x, t, context),
+            lambda x, t: video_noise(unet, teacher, x, t, empty),
+        )
+        return distillation_loss(networks, x0, MOTION, VIDEO_CFG)
+
+    save(run / "lcm_video.pt", train("lcm_video", run, motion, loss, budget))
+
+
+@torch.no_grad()
+def contexts(base: nn.ModuleDict, captions: list[str]) -> tuple[Tensor, Tensor]:
+    """The captions encoded, and as many empty ones."""
+    context = encode_text(base["text"], captions)
+    return context, encode_text(base["text"], [""]).expand_as(context)
+
+
+STAGES: dict[str, Callable[..., None]] = {
+    "vae": train_vae,
+    "pool": encode_pool,
+    "base": train_base,
+    "motion": train_motion,
+    "lcm_image": train_lcm_image,
+    "lcm_video": train_lcm_video,
+}
+ONE_PROCESS = ("pool",)

@@ -1,0 +1,88 @@
+"""The image model: a UNet with SD1.5's layout in every block, and the temporal transformers that animate it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..motion.config import MotionConfig
+from ..motion.transformer import MotionModule
+from .lora import Merged
+from .scenes import FRAMES, SIZE
+from .text import WIDTH
+
+CHANNELS = (64, 64, 64, 64)  # not 32: 32 groups would normalise each channel alone, and lose the mean colour
+HEADS = 8
+LATENT_SHAPE = (4, SIZE // 8, SIZE // 8)
+
+
+def build_unet() -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=SIZE // 8,
+        block_out_channels=CHANNELS,
+        attention_head_dim=HEADS,  # diffusers' name; for this class it is the number of heads
+        cross_attention_dim=WIDTH,
+    )
+    unet.set_attn_processor(AttnProcessor())  # heads of 4 and 8 channels: a CPU's fused attention takes twice as long
+    return unet  # not channels-last: its backward pass with frozen weights crashes (PyTorch 2.13, CPU)
+
+
+def build_motion(max_frames: int = 64) -> MotionModule:
+    config = MotionConfig(CHANNELS, tuple(reversed(CHANNELS)), CHANNELS[-1], max_frames=max_frames, heads=HEADS)
+    return MotionModule(config, nn)
+
+
+def noise(unet: nn.Module, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+    """The UNet's noise prediction for a batch of images (N, 4, H, W)."""
+    return unet(x, timestep, encoder_hidden_states=context, return_dict=False)[0]
+
+
+def video_noise(
+    unet: nn.Module, motion: MotionModule, x: Tensor, timestep: Tensor, context: Tensor, gamma: float = 1.0
+) -> Tensor:
+    """The noise prediction for clips (N, F, 4, H, W), with one timestep and one context per clip."""
+    frames = x.shape[1]
+    per_frame = context.repeat_interleave(frames, dim=0)
+    with sdpa_kernel(SDPBackend.MATH), attached(unet, motion, frames, gamma):
+        predicted = noise(unet, x.flatten(0, 1), timestep.repeat_interleave(frames), per_frame)
+    return predicted.unflatten(0, x.shape[:2])
+
+
+@contextmanager
+def attached(unet: nn.Module, motion: MotionModule, frames: int = FRAMES, gamma: float = 1.0) -> Iterator[None]:
+    """For the duration of a call, each temporal transformer follows the layer that it follows in SD1.5."""
+    handles = [
+        place.register_forward_hook(_followed_by(block, frames, gamma))
+        for place, block in zip(places(unet), motion.blocks(), strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def places(unet: nn.Module) -> Iterator[nn.Module]:
+    """What the temporal transformers follow, in call order: a block's attentions, or its resnets where it has none."""
+    unet = unet.model if isinstance(unet, Merged) else unet
+    for block in unet.down_blocks:
+        yield from getattr(block, "attentions", block.resnets)
+    yield unet.mid_block.attentions[0]
+    for block in unet.up_blocks:
+        yield from getattr(block, "attentions", block.resnets)
+
+
+def _followed_by(block: nn.Module, frames: int, gamma: float) -> Callable[..., Tensor | tuple]:
+    def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        if isinstance(output, tuple):
+            return (block(output[0], frames, gamma), *output[1:])
+        return block(output, frames, gamma)
+
+    return hook
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    return module.requires_grad_(False).eval()

@@ -1,0 +1,39 @@
+"""The measures say of real clips what was asked, and of anything else that it is not."""
+
+import pytest
+import torch
+from animatelcm.distill.metrics import measure, scores
+from animatelcm.distill.scenes import FRAMES, SIZE, draw_scenes, render
+
+TIMES = torch.arange(FRAMES, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("style", ["plain", "hollow"])
+def test_real_clips_score_full_marks(style: str) -> None:
+    scenes = draw_scenes(40, seed=3)
+    found = scores(measure(render(scenes, TIMES, style)), scenes)
+    for name in ("colour", "shape", "movement", "one_blob", "coherent"):
+        assert found[name].mean() == 1, name
+    assert found["flicker"].max() < 0.02
+
+
+def test_noise_is_no_blob() -> None:
+    assert not measure(torch.rand(4, FRAMES, 3, SIZE, SIZE)).one_blob.any()
+
+
+def test_an_empty_clip_is_no_blob_and_stands_still() -> None:
+    shown = measure(torch.full((1, FRAMES, 3, SIZE, SIZE), 0.5))
+    assert not shown.one_blob.any()
+    assert shown.movement.item() == 8
+
+
+def test_independent_frames_are_not_coherent() -> None:
+    frames = render(draw_scenes(8 * FRAMES, seed=4), torch.zeros(1)).reshape(8, FRAMES, 3, SIZE, SIZE)
+    assert not measure(frames).coherent.any()
+
+
+def test_two_shapes_are_not_one_blob() -> None:
+    scenes = draw_scenes(1, seed=5)
+    clip = torch.full((1, FRAMES, 3, SIZE, SIZE), 0.5)
+    clip[..., 5:25, 5:25] = clip[..., 35:55, 35:55] = 0.9
+    assert scores(measure(clip), scenes)["one_blob"].item() == 0

@@ -1,0 +1,68 @@
+"""Scenes: what a seed fixes, what is held out, what stays inside the image, what captions say."""
+
+import torch
+from animatelcm.distill.scenes import (
+    COLOURS,
+    FRAMES,
+    MOVEMENTS,
+    SHAPES,
+    SIZE,
+    caption,
+    draw_scenes,
+    held_out,
+    partial_caption,
+    render,
+    reverse,
+)
+
+TIMES = torch.arange(FRAMES, dtype=torch.float32)
+
+
+def test_a_seed_fixes_the_scenes() -> None:
+    assert torch.equal(draw_scenes(20, seed=1).x, draw_scenes(20, seed=1).x)
+    assert not torch.equal(draw_scenes(20, seed=1).x, draw_scenes(20, seed=2).x)
+
+
+def test_about_a_tenth_of_the_combinations_is_held_out() -> None:
+    combinations = [(c, s, m) for c in COLOURS for s in SHAPES for m in MOVEMENTS]
+    assert 0.05 < sum(held_out(*names) for names in combinations) / len(combinations) < 0.15
+
+
+def test_training_and_evaluation_share_no_combination() -> None:
+    for evaluation in (False, True):
+        scenes = draw_scenes(200, seed=6, evaluation=evaluation)
+        assert len(scenes) == 200
+        for colour, shape, movement in zip(scenes.colour, scenes.shape, scenes.movement, strict=True):
+            assert held_out(COLOURS[colour], SHAPES[shape], MOVEMENTS[movement]) == evaluation
+
+
+def test_a_shape_never_has_the_colour_of_its_background() -> None:
+    scenes = draw_scenes(200, seed=7)
+    captions = [caption(scenes, i) for i in range(len(scenes))]
+    assert not any("blue" in text.split()[2] and "blue background" in text for text in captions)
+
+
+def test_shapes_stay_inside_the_image() -> None:
+    images = render(draw_scenes(50, seed=8), TIMES)
+    assert images.shape == (50, FRAMES, 3, SIZE, SIZE)
+    corner = images[..., :1, :1]
+    for edge in (images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]):
+        assert torch.allclose(edge, corner[..., 0].expand_as(edge), atol=1e-6)
+
+
+def test_a_reversed_scene_is_the_clip_run_backwards() -> None:
+    scenes = draw_scenes(10, seed=9)
+    assert torch.allclose(render(reverse(scenes), TIMES), render(scenes, TIMES).flip(1), atol=1e-3)
+
+
+def test_a_caption_says_everything() -> None:
+    words = caption(draw_scenes(1, seed=10), 0)
+    assert words.startswith("a ")
+    assert words.endswith(" background")
+
+
+def test_a_tenth_of_the_captions_is_empty_and_movement_can_be_left_out() -> None:
+    scenes, generator = draw_scenes(500, seed=11), torch.Generator().manual_seed(0)
+    captions = [partial_caption(scenes, i, generator, movement=0.0) for i in range(len(scenes))]
+    assert 0.05 < sum(not text for text in captions) / len(captions) < 0.15
+    assert not any("moving" in text or "standing" in text for text in captions)

@@ -1,0 +1,123 @@
+"""The mini family's checkpoint in real ComfyUI: recognised, loaded whole, and equal to what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from animatelcm.distill.autoencoder import build_autoencoder, decode, encode
+from animatelcm.distill.export import write
+from animatelcm.distill.ldm import text_key, unet_key
+from animatelcm.distill.lora import Lora
+from animatelcm.distill.stages import build_base
+from animatelcm.distill.text import encode_text
+from animatelcm.distill.unet import noise
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+PROMPTS = ["a large red circle moving right on a blue background", "", "gibberish, and a green square"]
+
+
+@pytest.fixture(scope="module")
+def base() -> nn.ModuleDict:
+    """The image model as it is before training, rounded to what the file can hold."""
+    return build_base().half().float().eval()
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> nn.Module:
+    return build_autoencoder().half().float()
+
+
+@pytest.fixture(scope="module")
+def loaded(base: nn.ModuleDict, autoencoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """MODEL, CLIP and VAE, as CheckpointLoaderSimple makes them of the exported file."""
+    import comfy.sd
+    from animatelcm.distill.export import checkpoint_weights
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    path = write(tmp_path_factory.mktemp("mini") / "mini.safetensors", checkpoint_weights(base, autoencoder))
+    return comfy.sd.load_checkpoint_guess_config(str(path))[:3]
+
+
+def weights_of(patcher: ModelPatcher) -> Mapping[str, Tensor]:
+    return patcher.model.state_dict()
+
+
+def test_registering_twice_adds_one_class() -> None:
+    import comfy.supported_models
+    from animatelcm.nodes.mini import AnimateLCMMini, register_mini
+
+    register_mini()
+    register_mini()
+    assert [m.__name__ for m in comfy.supported_models.models].count(AnimateLCMMini.__name__) == 1
+
+
+def test_sd15_is_still_sd15() -> None:
+    import comfy.supported_models
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    config = comfy.supported_models.SD15.unet_config
+    assert next(m for m in comfy.supported_models.models if m.matches(config)) is comfy.supported_models.SD15
+
+
+def test_every_weight_of_the_unet_arrives(base: nn.ModuleDict, loaded: tuple[Any, ...]) -> None:
+    arrived = weights_of(loaded[0])
+    for key, value in base["unet"].state_dict().items():
+        name = unet_key(key).removeprefix("model.")
+        assert torch.equal(arrived[name].float(), value), name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_text_embeddings_equal_training(prompt: str, base: nn.ModuleDict, loaded: tuple[Any, ...]) -> None:
+    clip = loaded[1]
+    embedding = clip.encode_from_tokens(clip.tokenize(prompt))
+    torch.testing.assert_close(embedding, encode_text(base["text"], [prompt]), rtol=1e-4, atol=1e-5)
+
+
+def test_prompt_weights_change_the_embedding(loaded: tuple[Any, ...]) -> None:
+    clip = loaded[1]
+    plain, stressed = (clip.encode_from_tokens(clip.tokenize(f"a {red} circle")) for red in ("red", "(red:1.4)"))
+    assert not torch.allclose(plain, stressed)
+
+
+@torch.no_grad()
+def test_the_unet_predicts_as_in_training(base: nn.ModuleDict, loaded: tuple[Any, ...]) -> None:
+    import comfy.model_management
+
+    comfy.model_management.load_models_gpu([loaded[0]])
+    x, context, t = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 64), torch.tensor([999, 20])
+    network = loaded[0].model.diffusion_model
+    predicted = network(x.to(network.dtype), t, context.to(network.dtype)).float()
+    torch.testing.assert_close(predicted, noise(base["unet"], x, t, context), rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_vae_encodes_and_decodes_as_in_training(autoencoder: nn.Module, loaded: tuple[Any, ...]) -> None:
+    vae, image = loaded[2], torch.rand(1, 64, 64, 3)
+    latents = vae.encode(image)
+    ours = encode(autoencoder, image.permute(0, 3, 1, 2))
+    torch.testing.assert_close(latents * 0.18215, ours, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(vae.decode(latents).permute(0, 3, 1, 2), decode(autoencoder, ours), rtol=1e-3, atol=1e-3)
+
+
+def test_every_weight_of_a_lora_is_consumed(base: nn.ModuleDict, loaded: tuple[Any, ...]) -> None:
+    import comfy.lora
+
+    lora = Lora(base["unet"], rank=4)
+    keys = comfy.lora.model_lora_keys_unet(loaded[0].model, {})
+    patches = comfy.lora.load_lora(lora.published(), keys)
+    assert len(patches) == len(lora.layers)
+
+
+def test_text_keys_are_clips() -> None:
+    assert text_key("text_model.final_layer_norm.weight") == (
+        "cond_stage_model.transformer.text_model.final_layer_norm.weight"
+    )
