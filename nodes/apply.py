@@ -1,5 +1,7 @@
 """The node that puts AnimateLCM's three residuals and its schedule on a model."""
 
+from typing import Any
+
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
@@ -69,6 +71,10 @@ class AnimateLCMApply(io.ComfyNode):
             return f"'{schedule}' is not a schedule. Expected one of {', '.join(choices)}."
         chosen = [name for name in (acceleration_lora, style_lora) if name not in (None, folders.NONE)]
         return next(filter(None, (folders.missing(folders.LORAS, name) for name in chosen)), True)
+
+    @classmethod
+    def fingerprint_inputs(cls, acceleration_lora: str | None, style_lora: str | None, **_: Any) -> list[float]:
+        return [folders.modified(folders.LORAS, name) for name in (acceleration_lora, style_lora)]
 
     @classmethod
     def execute(

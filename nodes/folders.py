@@ -51,6 +51,12 @@ def missing(folder: str, name: str) -> str | None:
     return f"There is no file '{name}' in the {folder} folders. They have: {names}. Folders searched:\n{places}"
 
 
+def modified(folder: str, name: str | None) -> float:
+    """Return when the file was last written, so that ComfyUI reads a replaced one again; 0 for none."""
+    path = folder_paths.get_full_path(folder, name) if name else None
+    return Path(path).stat().st_mtime if path else 0.0
+
+
 def _motion_preference(name: str) -> tuple[bool, bool, str]:
     """Sort AnimateLCM's modules before others, and published ones before the mini family's."""
     return "animatelcm" not in name.lower() or "teacher" in name.lower(), _is_mini(name), name

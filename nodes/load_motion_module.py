@@ -1,7 +1,5 @@
 """The node that reads a motion module from a file."""
 
-from pathlib import Path
-
 import folder_paths
 from comfy_api.latest import io
 
@@ -42,9 +40,8 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
         return (motion_module and folders.missing(folders.MOTION_MODULES, motion_module)) or True
 
     @classmethod
-    def fingerprint_inputs(cls, motion_module: str) -> float:
-        """Read a file again when it was replaced."""
-        return Path(folder_paths.get_full_path_or_raise(folders.MOTION_MODULES, motion_module)).stat().st_mtime
+    def fingerprint_inputs(cls, motion_module: str | None) -> float:
+        return folders.modified(folders.MOTION_MODULES, motion_module)
 
     @classmethod
     def execute(cls, motion_module: str) -> io.NodeOutput:

@@ -107,10 +107,15 @@ def base() -> ModelPatcher:
     return patcher(model, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
 
 
-@pytest.fixture
-def motion_file(save_model: Callable[..., str]) -> str:
+@pytest.fixture(scope="session")
+def motion_tensors() -> dict[str, Tensor]:
     module = fill(MotionModule(MotionConfig(WIDTHS, WIDTHS[::-1], WIDTHS[-1])), seed=2)
-    return save_model("animatediff_models", "tiny_motion.safetensors", published_state_dict(module.state_dict()))
+    return published_state_dict(module.state_dict())
+
+
+@pytest.fixture
+def motion_file(save_model: Callable[..., str], motion_tensors: dict[str, Tensor]) -> str:
+    return save_model("animatediff_models", "tiny_motion.safetensors", motion_tensors)
 
 
 @pytest.fixture

@@ -67,13 +67,13 @@ def test_the_same_seed_gives_the_same_video_and_another_another(apply: Apply, sa
     assert not torch.equal(sample(model, seed=6), first)
 
 
-def test_frames_differ_and_move_together(base: ModelPatcher, apply: Apply, sample: Sample) -> None:
+def test_frames_move_together(apply: Apply, sample: Sample) -> None:
     """With the motion module a frame depends on the others; at gamma 0 it does not."""
     for gamma, together in ((1.0, True), (0.0, False)):
         model = apply(gamma=gamma)
-        long = sample(model, latent={"samples": torch.zeros(4, 4, SIZE, SIZE)})
-        short = sample(model, latent={"samples": torch.zeros(2, 4, SIZE, SIZE)})
-        assert torch.allclose(long[:2], short, atol=1e-4) is not together
+        short, long = (sample(model, steps=1, latent={"samples": torch.zeros(f, 4, SIZE, SIZE)}) for f in (2, 4))
+        difference = float((long[:2] - short).norm() / short.norm())
+        assert difference > 1e-3 if together else difference < 1e-5
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
