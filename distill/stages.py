@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,14 +14,16 @@ from ..motion.transformer import MotionModule
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
 from .diffusion import BASE, MOTION, add_noise, alpha_bar, denoising_loss
 from .distillation import Networks, distillation_loss
-from .lora import Lora, Merged
+from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
-from .scenes import Scenes
+from .scenes import STYLES, Scenes
 from .text import build_text_encoder, encode_text
-from .train import Budget, move_average, private_generator, save, train
+from .train import Budget, move_average, private_generator, rank, save, train
 from .unet import build_motion, build_unet, freeze, noise, video_noise
 
 POOL_CLIPS = 1600
+STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
+STYLE_RANK = 16
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
 IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
@@ -55,7 +58,7 @@ def load_motion(run: Path, stage: str) -> MotionModule:
 
 
 def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
-    lora = Lora(build_unet())
+    lora = Lora(build_unet(), RANK if stage == "lcm_image" else STYLE_RANK)
     lora.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
     return freeze(lora)
 
@@ -71,7 +74,11 @@ def load_pool(run: Path) -> Pool:
 def train_vae(run: Path, minutes: float = 8) -> None:
     """The decoder: windows around the shapes for three quarters of the time, then whole images."""
     autoencoder = build_autoencoder()
-    build_encoder(autoencoder.encoder.layers)
+    if (run / "vae.pt").exists():  # train the decoder on; whatever was encoded stays valid
+        autoencoder.load_state_dict(torch.load(run / "vae.pt", weights_only=True))
+        autoencoder.encoder.requires_grad_(False)
+    else:
+        build_encoder(autoencoder.encoder.layers)
     budget = Budget(minutes, batch=8, learning_rate=2e-3, ema=0.99)
     generator = private_generator(0)
 
@@ -91,7 +98,11 @@ def encode_pool(run: Path) -> None:
 
 
 def train_base(run: Path, minutes: float = 25) -> None:
-    """The image model and its text encoder together: noise prediction on single frames."""
+    """The image model and its text encoder together: noise prediction on single frames.
+
+    Half of the frames are noised with the motion module's betas (our choice), so that the image model knows the noise
+    levels that it will meet under it, and the motion module need not correct them.
+    """
     base, pool = build_base(), load_pool(run)
     budget = Budget(minutes, batch=64)
     generator = private_generator(1)
@@ -99,9 +110,11 @@ def train_base(run: Path, minutes: float = 25) -> None:
     def loss(_spent: float) -> Tensor:
         x0, captions = pool.draw_stills(budget.share, generator)
         timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
-        x = add_noise(x0, epsilon, alpha_bar(BASE, timestep, x0))
+        half = torch.rand(len(x0), 1, 1, 1) < 0.5
+        share = torch.where(half, alpha_bar(BASE, timestep, x0), alpha_bar(MOTION, timestep, x0))
+        x = add_noise(x0, epsilon, share)
         predicted = noise(base["unet"], x, timestep, encode_text(base["text"], captions))
-        return denoising_loss(predicted, epsilon, alpha_bar(BASE, timestep, x0))
+        return denoising_loss(predicted, epsilon, share)
 
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
@@ -181,6 +194,24 @@ def train_lcm_video(run: Path, minutes: float = 12) -> None:
     save(run / "lcm_video.pt", train("lcm_video", run, motion, loss, budget))
 
 
+def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
+    """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen."""
+    base, lora = load_base(run), Lora(build_unet(), STYLE_RANK)
+    unet, generator = base["unet"], private_generator(5)
+    pool = fill_pool(load_autoencoder(run), STYLE_CLIPS, seed=2 + rank(), style=style)
+    budget = Budget(minutes, batch=64)
+
+    def loss(_spent: float) -> Tensor:
+        x0, captions = pool.draw_stills(budget.share, generator)
+        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        share = alpha_bar(BASE, timestep, x0)
+        styled = Merged(unet, lora.merged(unet, 1.0))
+        predicted = noise(styled, add_noise(x0, epsilon, share), timestep, contexts(base, captions)[0])
+        return denoising_loss(predicted, epsilon, share)
+
+    save(run / f"style_{style}.pt", lora.state_dict() | train(f"style_{style}", run, lora, loss, budget))
+
+
 @torch.no_grad()
 def contexts(base: nn.ModuleDict, captions: list[str]) -> tuple[Tensor, Tensor]:
     """The captions encoded, and as many empty ones."""
@@ -195,5 +226,6 @@ STAGES: dict[str, Callable[..., None]] = {
     "motion": train_motion,
     "lcm_image": train_lcm_image,
     "lcm_video": train_lcm_video,
+    **{f"style_{style}": partial(train_style, style=style) for style in STYLES[1:]},
 }
 ONE_PROCESS = ("pool",)
