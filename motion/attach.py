@@ -14,6 +14,7 @@ import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
+import comfy.supported_models
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
@@ -125,16 +126,17 @@ class MotionResidual:
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         base_model = executor.class_obj
         motion = base_model.current_patcher.get_additional_models_with_key(KEY)[0].model
-        calls: list[TemporalTransformer] = []
+        check_frames(frames, motion.config)
+        ran: set[TemporalTransformer] = set()
         handles = []
         try:
             for place, block in zip(places(base_model.diffusion_model, motion.config), motion.blocks(), strict=True):
-                handles.append(place.register_forward_hook(Residual(block, frames, self.gamma, calls.append)))
+                handles.append(place.register_forward_hook(Residual(block, frames, self.gamma, ran.add)))
             output = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         finally:
             for handle in handles:
                 handle.remove()
-        check_calls(len(calls), len(handles))
+        check_all_ran(len(ran), len(handles))
         return output
 
 
@@ -191,9 +193,10 @@ def width(place: Any) -> int:
 def check_fit(model: ModelPatcher, config: MotionConfig) -> None:
     """Refuse a model whose UNet has other places or widths than the motion module."""
     unet, kind = model.model.diffusion_model, type(model.model.model_config).__name__
-    if not isinstance(unet, openaimodel.UNetModel):
+    # SD2's UNet has the same widths, but knows other features.
+    if not isinstance(model.model.model_config, comfy.supported_models.SD15):
         raise MotionModelError(
-            f"This is a {kind} model, and the motion module is one for SD1.5. Load an SD1.5 checkpoint."
+            f"This is a model of the kind {kind}, and the motion module is one for SD1.5. Load an SD1.5 checkpoint."
         )
     found = [width(place) for place in places(unet, config)]
     wanted = widths(config)
@@ -214,18 +217,25 @@ def widths(config: MotionConfig) -> list[int]:
 
 def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step."""
-    patcher = executor.class_obj.model_patcher
+    patcher, frames = executor.class_obj.model_patcher, noise.shape[0]
     config = motion_config_of(patcher)
-    windowed = "context_handler" in patcher.model_options
-    if config is not None and not windowed and noise.shape[0] > config.max_frames:
-        raise MotionModelError(
-            f"The clip has {noise.shape[0]} frames, and the motion module has positions for {config.max_frames}. "
-            f"Choose {config.max_frames} frames or fewer."
-        )
+    if config is not None and "context_handler" not in patcher.model_options:
+        check_frames(frames, config)
+    if frames == 1:
+        logging.warning("AnimateLCM: a single frame has no motion. Set the latent's batch size to 16 frames.")
     return executor(noise, *args, **kwargs)
 
 
-def check_calls(ran: int, expected: int) -> None:
+def check_frames(frames: int, config: MotionConfig) -> None:
+    """Refuse more frames at once than there are positions."""
+    if frames > config.max_frames:
+        raise MotionModelError(
+            f"The clip has {frames} frames, and the motion module has positions for {config.max_frames}. "
+            f"Choose {config.max_frames} frames or fewer."
+        )
+
+
+def check_all_ran(ran: int, expected: int) -> None:
     """Refuse a result that part of the motion module had no say in: another node keeps layers from running."""
     if ran != expected:
         raise MotionModelError(

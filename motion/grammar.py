@@ -5,7 +5,7 @@ the three projections of an attention apart, `MotionModule` holds them as one ma
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -76,25 +76,32 @@ def published_key(key: str) -> str:
     return f"{block}.motion_modules.{index}.temporal_transformer.{THEIR_LAYERS[layer]}.{parameter}"
 
 
-def apart(key: str) -> list[str]:
-    """Return the keys of the projections that a `to_qkv` key is made of; any other key stays alone."""
-    return [key.replace("to_qkv", name) for name in PROJECTIONS] if "to_qkv" in key else [key]
+def name_in_files(key: str) -> str:
+    """Return the published name of a weight of ours; any other key keeps its own."""
+    try:
+        return published_key(key)
+    except KeyError:
+        return key
 
 
-def published_keys(keys: Iterable[str]) -> list[str]:
-    """Return what weights of ours are called in a published file, one to three names for each."""
-    return [published_key(part) for key in keys for part in apart(key)]
+def split_projections(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with to_q, to_k and to_v in place of each to_qkv."""
+    apart: dict[str, Tensor] = {}
+    for key, weight in state_dict.items():
+        if "to_qkv" in key:
+            keys = (key.replace("to_qkv", name) for name in PROJECTIONS)
+            apart |= zip(keys, weight.chunk(len(PROJECTIONS)), strict=True)
+        else:
+            apart[key] = weight
+    return apart
 
 
-def join_projections(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put to_q, to_k and to_v together as to_qkv where all three are there and alike; leave any other weight alone."""
-    joined = dict(weights)
-    for key in [key for key in weights if ".to_q." in key]:
-        parts = [joined.get(key.replace("to_q", name)) for name in PROJECTIONS]
-        if all(part is not None and part.shape == weights[key].shape for part in parts):
-            for name in PROJECTIONS:
-                del joined[key.replace("to_q", name)]
-            joined[key.replace("to_q", "to_qkv")] = torch.cat([part for part in parts if part is not None])
+def join_projections(apart: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `split_projections`."""
+    joined = {key: weight for key, weight in apart.items() if not any(f".{name}." in key for name in PROJECTIONS)}
+    for key in (key for key in apart if ".to_q." in key):
+        parts = [apart[key.replace("to_q", name)] for name in PROJECTIONS]
+        joined[key.replace("to_q", "to_qkv")] = torch.cat(parts)
     return joined
 
 
@@ -107,11 +114,10 @@ def published_state_dict(state_dict: Mapping[str, Tensor], position_frames: int 
             stores none, which is how AnimateLCM's are recognised.
     """
     published: dict[str, Tensor] = {}
-    for key, weight in state_dict.items():
-        parts = apart(key)
-        for part, value in zip(parts, weight.chunk(len(parts)), strict=True):
-            published[published_key(part)] = value.clone()  # safetensors refuses views of one tensor
-        if position_frames and "to_qkv" in key:
+    for key, weight in split_projections(state_dict).items():
+        name = published_key(key)
+        published[name] = weight.clone()  # safetensors refuses views of one tensor
+        if position_frames and ".to_q." in key:
             position = sinusoid(position_frames, weight.shape[1])[None]
-            published[published_key(parts[0]).replace("to_q.weight", "pos_encoder.pe")] = position.to(weight, copy=True)
+            published[name.replace("to_q.weight", "pos_encoder.pe")] = position.to(weight, copy=True)
     return published

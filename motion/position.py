@@ -7,8 +7,10 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=64)
-def sinusoid(frames: int, channels: int) -> Tensor:
-    """Return the fixed encoding of `frames` positions, (frames, channels), float32 on the CPU.
+def sinusoid(
+    frames: int, channels: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return the fixed encoding of `frames` positions, (frames, channels).
 
     `pe[f, 2k] = sin(f / 10000^(2k / C))`, `pe[f, 2k+1] = cos(...)` ("Attention Is All You Need", section 3.5).
     Computed in float64, so that it is exact after rounding. Callers share it: add it, never write to it.
@@ -16,4 +18,4 @@ def sinusoid(frames: int, channels: int) -> Tensor:
     position = torch.arange(frames, dtype=torch.float64)[:, None]
     wavelength = 10000.0 ** (torch.arange(0, channels, 2, dtype=torch.float64) / channels)
     angle = position / wavelength
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(frames, channels).float()
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(frames, channels).to(device, dtype)

@@ -44,18 +44,17 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
 class TemporalAttention(nn.Module):
     """Self-attention over frames with its LayerNorm, position encoding and residual sum."""
 
-    def __init__(self, channels: int, heads: int, max_frames: int, operations: Any, **factory: Any) -> None:
+    def __init__(self, channels: int, heads: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.heads = heads
-        self.max_frames = max_frames
         self.norm = operations.LayerNorm(channels, **factory)
         self.to_qkv = operations.Linear(channels, 3 * channels, bias=False, **factory)
         self.to_out = operations.Linear(channels, channels, **factory)
 
     def forward(self, h: Tensor) -> Tensor:
         """(clips, frames, pixels, channels) -> the same shape."""
-        position = sinusoid(self.max_frames, h.shape[-1])[: h.shape[1], None]
-        y = self.norm(h).add_(position.to(h))
+        position = sinusoid(h.shape[1], h.shape[-1], h.dtype, h.device)[:, None]
+        y = self.norm(h).add_(position)
         return self.to_out(temporal_attention(self.to_qkv(y), self.heads)).add_(h)
 
 
@@ -80,13 +79,11 @@ class FeedForward(nn.Module):
 class TemporalTransformer(nn.Module):
     """One residual branch of tau_video: GroupNorm, two temporal attentions, a feed-forward, and a projection back."""
 
-    def __init__(self, channels: int, heads: int, max_frames: int, operations: Any, **factory: Any) -> None:
+    def __init__(self, channels: int, heads: int, operations: Any, **factory: Any) -> None:
         super().__init__()
         self.norm = operations.GroupNorm(32, channels, eps=1e-6, **factory)
         self.proj_in = operations.Linear(channels, channels, **factory)
-        self.attentions = nn.ModuleList(
-            TemporalAttention(channels, heads, max_frames, operations, **factory) for _ in range(2)
-        )
+        self.attentions = nn.ModuleList(TemporalAttention(channels, heads, operations, **factory) for _ in range(2))
         self.feed_forward = FeedForward(channels, operations, **factory)
         self.proj_out = operations.Linear(channels, channels, **factory)
 
@@ -124,8 +121,8 @@ class MotionModule(nn.Module):
         super().__init__()
 
         def transformers(channels: int, count: int) -> nn.ModuleList:
-            size = (channels, config.heads, config.max_frames)
-            return nn.ModuleList(TemporalTransformer(*size, operations, **factory) for _ in range(count))
+            blocks = (TemporalTransformer(channels, config.heads, operations, **factory) for _ in range(count))
+            return nn.ModuleList(blocks)
 
         self.config = config
         self.down_blocks = nn.ModuleList(transformers(c, config.down_modules) for c in config.down_channels)

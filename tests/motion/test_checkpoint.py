@@ -1,0 +1,332 @@
+"""Every published form of a motion module is read to the same weights; every other file is refused by name."""
+
+import dataclasses
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from animatelcm.motion.checkpoint import MotionCheckpoint, read_motion_module
+from animatelcm.motion.config import MotionConfig
+from animatelcm.motion.grammar import published_state_dict
+from animatelcm.motion.refusal import MotionFileError
+from animatelcm.motion.transformer import MotionModule
+from diffusers import MotionAdapter
+from torch import Tensor
+
+from .conftest import CONFIG, fill
+
+Tensors = dict[str, Tensor]
+Save = Callable[..., Path]
+TEMPORAL = "down_blocks.0.motion_modules.0.temporal_transformer."
+ATTENTION = f"{TEMPORAL}transformer_blocks.0.attention_blocks.0."
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Write a checkpoint in a container, and return its path."""
+
+    def write(content: Any, container: str = "safetensors", name: str = "motion.ckpt") -> Path:
+        path = tmp_path / name
+        if container == "safetensors":
+            safetensors.torch.save_file(content, path)
+        else:
+            torch.save(content, path, _use_new_zipfile_serialization=container == "zip")
+        return path
+
+    return write
+
+
+def published(weights: Tensors, frames: int | None = None, mid_block: bool = True) -> Tensors:
+    return published_state_dict({k: v for k, v in weights.items() if mid_block or "mid" not in k}, frames)
+
+
+def renamed(tensors: Tensors, old: str, new: str) -> Tensors:
+    return {key.replace(old, new): value for key, value in tensors.items()}
+
+
+def with_image_encoder(tensors: Tensors) -> Tensors:
+    return tensors | {
+        "img_encoder.conv_in.weight": torch.zeros(32, 4, 3, 3),
+        "img_encoder.conv_in.bias": torch.zeros(32),
+    }
+
+
+NO_MID = dataclasses.replace(CONFIG, mid_channels=None)
+
+# What a file holds, and the config that is read from it
+FORMATS: dict[str, tuple[Callable[[Tensors], Tensors], MotionConfig]] = {
+    "AnimateLCM_sd15_t2v": (published, CONFIG),
+    "AnimateLCM_sd15_i2v": (
+        lambda w: with_image_encoder(published(w)),
+        dataclasses.replace(CONFIG, image_encoder=True),
+    ),
+    "AnimateLCM's own code": (lambda w: renamed(published(w, 64), ".pe", ".pos_encoding"), CONFIG),
+    "mm_sd_v15_v2": (lambda w: published(w, 32), dataclasses.replace(CONFIG, max_frames=32)),
+    "v3_sd15_mm": (lambda w: published(w, 32, mid_block=False), dataclasses.replace(NO_MID, max_frames=32)),
+    "mm_sd_v15": (lambda w: published(w, 24, mid_block=False), dataclasses.replace(NO_MID, max_frames=24)),
+}
+
+
+def assert_holds(checkpoint: MotionCheckpoint, config: MotionConfig, weights: Tensors) -> None:
+    assert checkpoint.config == config
+    MotionModule(config).load_state_dict(checkpoint.state_dict, strict=True)
+    for key, weight in checkpoint.state_dict.items():
+        torch.testing.assert_close(weight, weights[key].to(weight.dtype), rtol=0, atol=0)
+
+
+# Read
+
+
+@pytest.mark.parametrize("container", ["safetensors", "zip", "pickle"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_published_files_are_read(form: str, container: str, weights: Tensors, save: Save) -> None:
+    build, config = FORMATS[form]
+    assert_holds(read_motion_module(save(build(weights), container)), config, weights)
+
+
+@pytest.mark.parametrize("mid_block", [True, False])
+@pytest.mark.parametrize("frames", [24, 32])
+def test_diffusers_motion_adapter_is_read(mid_block: bool, frames: int, save: Save) -> None:
+    adapter = MotionAdapter(
+        block_out_channels=CONFIG.down_channels, use_motion_mid_block=mid_block, motion_max_seq_length=frames
+    )
+    checkpoint = read_motion_module(save(fill(adapter, seed=2).state_dict()))
+    assert checkpoint.config == dataclasses.replace(CONFIG if mid_block else NO_MID, max_frames=frames)
+    theirs = adapter.down_blocks[1].motion_modules[1].transformer_blocks[0].attn2
+    ours = checkpoint.state_dict["down_blocks.1.1.attentions.1.to_qkv.weight"]
+    assert torch.equal(ours, torch.cat((theirs.to_q.weight, theirs.to_k.weight, theirs.to_v.weight)))
+
+
+WRAPPERS: dict[str, Callable[[Tensors], Any]] = {
+    "module. prefix": lambda tensors: {f"module.{key}": value for key, value in tensors.items()},
+    "state_dict": lambda tensors: {"epoch": 3, "global_step": 7, "state_dict": tensors},
+    "both": lambda tensors: {"state_dict": {f"module.{key}": value for key, value in tensors.items()}},
+    "nested": lambda tensors: {"module": {"state_dict": tensors}},
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_of_training_are_taken_off(wrapper: str, weights: Tensors, save: Save) -> None:
+    assert_holds(read_motion_module(save(WRAPPERS[wrapper](published(weights)), "zip")), CONFIG, weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("container", ["safetensors", "zip"])
+def test_dtypes(dtype: torch.dtype, container: str, weights: Tensors, save: Save) -> None:
+    tensors = {key: value.to(dtype) for key, value in published(weights, 32).items()}
+    checkpoint = read_motion_module(save(tensors, container))
+    assert checkpoint.dtype == dtype
+    assert_holds(checkpoint, dataclasses.replace(CONFIG, max_frames=32), weights)
+
+
+def test_shape_is_read_from_the_file(save: Save) -> None:
+    config = MotionConfig((64, 96), (96, 64), None, down_modules=1, up_modules=2, max_frames=48)
+    tensors = fill(MotionModule(config), seed=3).state_dict()
+    assert_holds(read_motion_module(save(published(dict(tensors), 48))), config, dict(tensors))
+
+
+def test_the_extension_does_not_matter(weights: Tensors, save: Save) -> None:
+    for container, name in (("zip", "motion.safetensors"), ("safetensors", "motion.pt")):
+        assert_holds(read_motion_module(save(published(weights), container, name)), CONFIG, weights)
+
+
+@pytest.mark.parametrize("frames", [None, 32])
+def test_published_names_come_back(frames: int | None, weights: Tensors, save: Save) -> None:
+    tensors = published(weights, frames)
+    assert f"{ATTENTION}to_q.weight" in tensors
+    assert (f"{ATTENTION}pos_encoder.pe" in tensors) is bool(frames)
+    again = published_state_dict(read_motion_module(save(tensors)).state_dict, frames)
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[key], tensors[key]) for key in tensors)
+
+
+@pytest.mark.parametrize(
+    ("form", "note"),
+    [
+        ("mm_sd_v15", "first version.*group normalization over all frames"),
+        ("AnimateLCM_sd15_i2v", "image encoder.*left aside"),
+        ("AnimateLCM_sd15_t2v", None),
+        ("v3_sd15_mm", None),
+    ],
+)
+def test_notes(form: str, note: str | None, weights: Tensors, save: Save) -> None:
+    notes = read_motion_module(save(FORMATS[form][0](weights))).notes
+    assert len(notes) == (note is not None)
+    for text in notes:
+        assert note and re.search(note, text)
+        assert text.startswith("motion.ckpt")
+
+
+# Refuse: no model at all
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"  \n", "is empty"),
+        (b"<!DOCTYPE html><html><head><title>Hugging Face</title>", "saved web page"),
+        (b"\n<html>", "saved web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1813041817\n",
+            "Git-LFS pointer.*git lfs pull",
+        ),
+        (b'{"error": "Entry not found"}', "neither"),
+        (b"Entry not found", "neither"),
+        (b"\x80 noise \x07" * 99, "pickle"),
+        (b"PK noise \x07" * 99, "damaged"),
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "HTML",
+        "HTML after a newline",
+        "Git-LFS",
+        "JSON",
+        "text",
+        "noise in a pickle",
+        "noise in a zip",
+    ],
+)
+def test_what_is_no_model_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "AnimateLCM_sd15_t2v.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(MotionFileError, match=f"AnimateLCM_sd15_t2v.ckpt.*({message})"):
+        read_motion_module(path)
+
+
+@pytest.mark.parametrize("container", ["safetensors", "zip", "pickle"])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.99])
+def test_truncated_downloads_are_named(container: str, share: float, weights: Tensors, save: Save) -> None:
+    path = save(published(weights), container)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(MotionFileError, match=r"damaged.*Download it again") as raised:
+        read_motion_module(path)
+    assert raised.value.__cause__ is not None
+
+
+class Bomb:
+    """Its pickle calls a function when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("container", ["zip", "pickle"])
+def test_code_in_a_pickle_is_not_run(container: str, weights: Tensors, save: Save, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    path = save({"state_dict": published(weights), "callback": Bomb(trace)}, container)
+    with pytest.raises(MotionFileError, match=r"run code.*safetensors") as raised:
+        read_motion_module(path)
+    assert isinstance(raised.value.__cause__, pickle.UnpicklingError)
+    assert not trace.exists()
+
+
+def test_a_missing_file_is_the_systems_own_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_motion_module(tmp_path / "nothing.ckpt")
+
+
+# Refuse: other models
+
+ONE = torch.zeros(4)
+OTHERS: dict[str, tuple[list[str], str]] = {
+    "HotshotXL": (
+        ["down_blocks.0.temporal_attentions.0.norm.weight", "down_blocks.0.temporal_attentions.0.pos_encoder.x"],
+        "HotshotXL.*SDXL",
+    ),
+    "kohya LoRA": (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight"], "a LoRA.*models/loras"),
+    "diffusers LoRA": (["unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"], "a LoRA.*models/loras"),
+    "LoHa": (["lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"], "a LoRA.*models/loras"),
+    "motion LoRA": ([f"{ATTENTION}processor.to_q_lora.down.weight"], "a LoRA for motion modules"),
+    "SD checkpoint": (
+        ["model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.x"],
+        "checkpoint.*checkpoints",
+    ),
+    "SDXL checkpoint": (["conditioner.embedders.0.transformer.text_model.x"], "a whole checkpoint"),
+    "diffusers UNet": (["conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"], "a UNet.*diffusion_models"),
+    "VAE": (["encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight"], "a VAE.*models/vae"),
+    "ControlNet": (["control_model.input_blocks.0.0.weight"], "a ControlNet.*models/controlnet"),
+    "SparseCtrl": (["controlnet_cond_embedding.conv_in.weight", f"{TEMPORAL}norm.weight"], "a ControlNet"),
+    "text encoder": (["text_model.embeddings.token_embedding.weight"], "a text encoder"),
+    "something else": (["a", "b", "c", "d"], "no motion module.*It holds a, b, c and 1 more"),
+    "nothing": ([], "no motion module.*no tensors"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_models_are_named(kind: str, save: Save) -> None:
+    keys, message = OTHERS[kind]
+    with pytest.raises(MotionFileError, match=f"(?s){message}") as raised:
+        read_motion_module(save({key: ONE.clone() for key in keys}, "zip", "some.ckpt"))
+    assert str(raised.value).startswith("some.ckpt is ")
+    assert "Expected a motion module for SD1.5" in str(raised.value)
+
+
+def test_sdxl_motion_module_is_named(save: Save) -> None:
+    config = MotionConfig((32, 64, 64), (64, 64, 32), None, max_frames=32)
+    tensors = published(dict(MotionModule(config).state_dict()), 32)
+    with pytest.raises(MotionFileError, match="motion module for SDXL"):
+        read_motion_module(save(tensors))
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", torch.zeros(3)])
+def test_a_pickle_without_named_tensors_is_refused(content: Any, save: Save) -> None:
+    with pytest.raises(MotionFileError, match="no motion module"):
+        read_motion_module(save(content, "zip"))
+
+
+# Refuse: damaged motion modules
+
+SECOND = "up_blocks.2.motion_modules.1.temporal_transformer."
+DAMAGES: dict[str, tuple[Callable[[Tensors], Any], str]] = {
+    "missing weight": (lambda t: t.pop(f"{SECOND}proj_in.bias"), rf"lacks {SECOND}proj_in.bias\."),
+    "missing projection": (lambda t: t.pop(f"{ATTENTION}to_k.weight"), rf"lacks {ATTENTION}to_k.weight\."),
+    "missing first norm": (lambda t: t.pop(f"{TEMPORAL}norm.weight"), f"lacks {TEMPORAL}norm.weight"),
+    "missing module": (lambda t: [t.pop(key) for key in list(t) if SECOND in key], f"lacks {SECOND}.* and 23 more"),
+    "missing block": (lambda t: [t.pop(key) for key in list(t) if "up_blocks" in key], "lacks up_blocks.0"),
+    "odd key": (lambda t: t.update({f"{TEMPORAL}gate": ONE}), f"no SD1.5 motion module has: {TEMPORAL}gate"),
+    "third attention": (
+        lambda t: t.update({ATTENTION.replace("blocks.0.to", "") + "2.to_q.weight": ONE}),
+        "no SD1.5 motion module has",
+    ),
+    "wide weight": (
+        lambda t: t.update({f"{SECOND}proj_in.weight": torch.zeros(64, 65)}),
+        f"another shape: {SECOND}proj_in",
+    ),
+    "wide projection": (lambda t: t.update({f"{ATTENTION}to_q.weight": torch.zeros(8, 32)}), "another shape"),
+    "NaN": (lambda t: t[f"{SECOND}proj_in.weight"][0].fill_(torch.nan), f"not finite.*{SECOND}proj_in.weight"),
+    "infinity": (lambda t: t[f"{ATTENTION}to_q.weight"][0].fill_(-torch.inf), "not finite"),
+    "integers": (lambda t: t.update({f"{SECOND}proj_in.bias": torch.zeros(64, dtype=torch.int8)}), "16 or 32 bits"),
+    "8 bits": (
+        lambda t: t.update({f"{SECOND}proj_in.bias": torch.zeros(64).to(torch.float8_e4m3fn)}),
+        "16 or 32 bits",
+    ),
+    "learned encoding": (lambda t: t[f"{ATTENTION}pos_encoder.pe"].add_(0.01), "not the sinusoid.*Learned"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_motion_modules_are_refused(damage: str, weights: Tensors, save: Save) -> None:
+    spoil, message = DAMAGES[damage]
+    tensors = published(weights, 32)
+    spoil(tensors)
+    with pytest.raises(MotionFileError, match=message):
+        read_motion_module(save(tensors))
+
+
+@pytest.mark.parametrize("channels", [36, 40])
+def test_impossible_widths_are_refused(channels: int, weights: Tensors, save: Save) -> None:
+    tensors = published(weights)
+    tensors[f"{TEMPORAL}norm.weight"] = torch.ones(channels)
+    with pytest.raises(MotionFileError, match=r"not a motion module for SD1.5: .*(split|divisible)"):
+        read_motion_module(save(tensors))
