@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -57,7 +58,7 @@ def write_video(
         metadata: stored as JSON, each entry under its own key, where ComfyUI's page looks for "prompt" and "workflow".
         on_frame: called before each frame is encoded with (frames done, frames in all); it may raise to stop.
     """
-    texts = {key: json.dumps(value) for key, value in (metadata or {}).items()}
+    texts = {key: as_json(value) for key, value in (metadata or {}).items()}
     if path.suffix != ".gif":
         frames = pad_to_even(frames)
     # Inside the target's folder, so that the last step is a rename; the folder goes, whatever happens.
@@ -134,6 +135,12 @@ def pad_to_even(frames: Tensor) -> Tensor:
 
 
 # Metadata
+
+
+def as_json(value: Any) -> str:
+    """Return `value` as JSON without braces in its strings: ComfyUI's page counts those too to find a WebM's graph."""
+    braces = str.maketrans({"{": "\\u007b", "}": "\\u007d"})
+    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda string: string[0].translate(braces), json.dumps(value))
 
 
 def ffmetadata(texts: Mapping[str, str]) -> str:

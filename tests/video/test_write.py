@@ -10,7 +10,7 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 import torch
-from animatelcm.video.write import FORMATS, VideoError, VideoSettings, pad_to_even, playing_order, write_video
+from animatelcm.video.write import FORMATS, VideoError, VideoSettings, as_json, pad_to_even, playing_order, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 SUFFIXES = pytest.mark.parametrize("suffix", FORMATS.values())
 GRAPH = {
     "prompt": {
-        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a = b; #1 \\ {x|y}\nnext line, \u96ea, \u03b1"}}
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a = b; #1 \\ {{x|y}\nnext line, \u96ea, \u03b1"}}
     },
     "workflow": {"nodes": [{"id": number, "title": "x" * 50} for number in range(3000)]},
 }
@@ -48,6 +48,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     lines = re.sub(r"\\(.)", lambda mark: f"\0{ord(mark[1])}\0", text, flags=re.DOTALL).splitlines()
     pairs = [line.partition("=")[::2] for line in lines if "=" in line]
     return {key.lower(): re.sub("\0(\\d+)\0", lambda mark: chr(int(mark[1])), value) for key, value in pairs}
+
+
+def braces_in_strings(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(key.count("{") + braces_in_strings(inner) for key, inner in value.items())
+    return value.count("{") if isinstance(value, str) else 0
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -99,6 +105,14 @@ def test_an_mp4_has_its_metadata_in_front(tmp_path: Path) -> None:
 def test_a_gif_carries_the_graph_in_comments(tmp_path: Path) -> None:
     write_video(tmp_path / "video.gif", moving_square(2), VideoSettings(), {"prompt": {"1": 2}})
     assert b'\x21\xfe\x0fprompt={"1": 2}\x00\x3b' in (tmp_path / "video.gif").read_bytes()
+
+
+@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_json_has_no_braces_in_its_strings(value: Any) -> None:
+    """The page counts braces, also those in strings, to find where the graph in a WebM ends."""
+    text = as_json(value)
+    assert json.loads(text) == value
+    assert text.count("{") == text.count("}") == json.dumps(value).count("{") - braces_in_strings(value)
 
 
 @SUFFIXES
