@@ -11,12 +11,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .scenes import COLOURS, DIRECTIONS, PALETTE, Scenes
+from .scenes import COLOURS, DIRECTIONS, PALETTE, SHAPES, Scenes
 
 VISIBLE = 0.2  # RGB distance from the background; the closest colour of the palette is at 0.45
 STILL_BELOW = 0.4  # pixels per frame
 COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even path (root mean square)
-FILL = torch.tensor([math.pi / 4, 1.0, 0.5])  # share of the bounding box that a circle, a square, a triangle covers
+# A circle covers 0.79 of its bounding box, a square all of it; a triangle's rows have a skewness of -0.57, the others
+# none. The VAE rounds corners: the limits leave more room on their side.
+SQUARE_ABOVE = 0.84
+TRIANGLE_BELOW = -0.2
 SMALLEST = 60  # pixels of a shape
 
 
@@ -58,11 +61,10 @@ def _measure(clip: Tensor) -> tuple[Tensor, ...]:
     distance, colour = _distance(clip)
     cover = _filled((distance / distance.flatten().quantile(0.98).clamp(min=VISIBLE)).clamp(0, 1))
     area = cover.sum((1, 2))
-    fill = area / (cover.amax(1).sum(1) * cover.amax(2).sum(1)).clamp(min=1)
     movement, straying = _path(cover, area)
     return (
         _nearest_colour(colour),
-        (fill.median() - FILL).abs().argmin(),
+        _shape(cover, area),
         movement,
         torch.tensor(all(_is_one_blob(frame) for frame in cover > 0.5)),
         straying < COHERENT_BELOW,
@@ -83,6 +85,18 @@ def _distance(clip: Tensor) -> tuple[Tensor, Tensor]:
 def _nearest_colour(rgb: Tensor) -> Tensor:
     palette = torch.tensor([PALETTE[name] for name in COLOURS])
     return (palette - rgb).square().sum(1).argmin()
+
+
+def _shape(cover: Tensor, area: Tensor) -> Tensor:
+    """By the share of the bounding box that is covered, and by how bottom-heavy it is; the median over frames."""
+    area = area.clamp(min=1)
+    fill = area / (cover.amax(1).sum(1) * cover.amax(2).sum(1)).clamp(min=1)
+    rows, y = cover.sum(2), torch.arange(cover.shape[1]) + 0.5
+    from_centre = y - ((rows * y).sum(1) / area)[:, None]
+    second, third = ((rows * from_centre**power).sum(1) / area for power in (2, 3))
+    if (third / second.clamp(min=1e-3) ** 1.5).median() < TRIANGLE_BELOW:
+        return torch.tensor(SHAPES.index("triangle"))
+    return torch.tensor(SHAPES.index("square" if fill.median() > SQUARE_ABOVE else "circle"))
 
 
 def _filled(cover: Tensor) -> Tensor:
