@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ..sampling.model_sampling import consistency_sampler, sample_sigmas
 from .compatibility import known
+from .inputs import denoise_input, steps_input
 
 
 class AnimateLCMSigmas(io.ComfyNode):
@@ -20,21 +21,8 @@ class AnimateLCMSigmas(io.ComfyNode):
             "SamplerCustomAdvanced. They follow the schedule chosen in 'Apply AnimateLCM'.",
             inputs=[
                 io.Model.Input("model", tooltip="A model from 'Apply AnimateLCM'."),
-                io.Int.Input(
-                    "steps",
-                    default=4,
-                    min=1,
-                    max=100,
-                    tooltip="Number of steps, 1 to 100: 4 as a rule, 6 to 8 for more detail, 2 for speed.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the schedule to run over, 0.01 to 1. Below 1 the given latent is kept in part.",
-                ),
+                steps_input(),
+                denoise_input(),
             ],
             outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="Descending noise levels, and a final 0.")],
             **known(io.Schema, search_aliases=["scheduler", "lcm"]),

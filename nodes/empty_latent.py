@@ -5,6 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from .compatibility import known
+from .inputs import size_input
 
 
 class AnimateLCMEmptyLatent(io.ComfyNode):
@@ -18,22 +19,8 @@ class AnimateLCMEmptyLatent(io.ComfyNode):
             category="AnimateLCM",
             description="Sets the size and the length of the video.",
             inputs=[
-                io.Int.Input(
-                    "width",
-                    default=512,
-                    min=64,
-                    max=4096,
-                    step=8,
-                    tooltip="Width in pixels, 64 to 4096 by 8. SD1.5 is made for 512, the mini family for 64.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=512,
-                    min=64,
-                    max=4096,
-                    step=8,
-                    tooltip="Height in pixels, 64 to 4096 by 8. SD1.5 is made for 512, the mini family for 64.",
-                ),
+                size_input("width"),
+                size_input("height"),
                 io.Int.Input(
                     "frames",
                     default=16,

@@ -48,7 +48,8 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
             "This model has no motion module, so every frame would be a video of its own. Put 'Apply AnimateLCM' "
             "between the checkpoint and the sampler. For the image model on every frame set its γ gamma to 0."
         )
-    if not 2 <= frames <= config.max_frames:
+    longest = frames if "context_handler" in model.model_options else config.max_frames  # windows are short themselves
+    if not 2 <= frames <= longest:
         raise PreflightError(
             f"The latent has {frames} frame{'s' if frames > 1 else ''}. This motion module works on 2 to "
             f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of 'Empty AnimateLCM Latent', or the "

@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..sampling.model_sampling import consistency_sampler, sample_sigmas
 from ..sampling.noise import initial_noise
 from .compatibility import known
+from .inputs import denoise_input, steps_input
 from .preflight import check_before_sampling, check_finite
 
 
@@ -44,13 +45,7 @@ class AnimateLCMSampler(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="Number of the noise, 0 to 2^64 - 1. The same number gives the same video.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=4,
-                    min=1,
-                    max=100,
-                    tooltip="Number of steps, 1 to 100: 4 as a rule, 6 to 8 for more detail, 2 for speed.",
-                ),
+                steps_input(),
                 io.Float.Input(
                     "cfg",
                     default=1.0,
@@ -59,14 +54,7 @@ class AnimateLCMSampler(io.ComfyNode):
                     step=0.1,
                     tooltip="Guidance, 1 to 10. 1 is twice as fast and needs no negative prompt; above 2 colours burn.",
                 ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the schedule to run over, 0.01 to 1. Below 1 the given latent is kept in part.",
-                ),
+                denoise_input(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="One latent per frame, for VAE Decode.")],
             **known(io.Schema, search_aliases=["ksampler", "lcm", "video"]),

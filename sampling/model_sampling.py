@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import comfy.model_base
 import comfy.model_sampling
 import comfy.samplers
 import torch
@@ -61,8 +62,21 @@ class ConsistencySampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.mode
         return c_out.view(column) * x0 + c_skip.view(column) * x_t
 
 
+class ScheduleError(ValueError):
+    """A model cannot be sampled on a schedule."""
+
+
 def apply_schedule(model: ModelPatcher, schedule: Schedule) -> ModelPatcher:
-    """Return a clone of `model` that samples on `schedule`."""
+    """Return a clone of `model` that samples on `schedule`.
+
+    Raises:
+        ScheduleError: if the model was trained to predict anything but the noise.
+    """
+    if model.model.model_type != comfy.model_base.ModelType.EPS:
+        raise ScheduleError(
+            f"This checkpoint predicts {model.model.model_type.name}, not the noise (EPS) that consistency steps are "
+            "made of. Load an SD1.5 checkpoint without v-prediction, or keep the model's own schedule."
+        )
     patched = model.clone()
     patched.add_object_patch("model_sampling", ConsistencySampling(schedule))
     return patched

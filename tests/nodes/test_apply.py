@@ -8,8 +8,9 @@ import pytest
 import torch
 from animatelcm.nodes.apply import AUTOMATIC, MODELS_OWN, SCHEDULES, AnimateLCMApply
 from animatelcm.nodes.loras import LoraMismatchError, count_patches
-from animatelcm.sampling.model_sampling import schedule_of
+from animatelcm.sampling.model_sampling import ScheduleError, schedule_of
 from animatelcm.sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule
+from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -104,6 +105,15 @@ def test_the_schedule_stays_when_other_nodes_clone_the_model(
     model = apply()
     assert schedule_of(model.clone().clone()) == T2V
     assert schedule_of(base) is None
+
+
+def test_a_model_of_another_prediction_is_refused(
+    base: ModelPatcher, apply: Callable[..., ModelPatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base.model, "model_type", ModelType.V_PREDICTION)
+    with pytest.raises(ScheduleError, match="predicts V_PREDICTION"):
+        apply()
+    assert schedule_of(apply(schedule=MODELS_OWN)) is None
 
 
 def test_every_schedule_is_in_the_list() -> None:

@@ -9,7 +9,7 @@ import comfy.model_management
 import pytest
 import torch
 from animatelcm.nodes.custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
-from animatelcm.nodes.preflight import PreflightError, check_finite
+from animatelcm.nodes.preflight import PreflightError, check_finite, check_frames
 from animatelcm.nodes.sampler import AnimateLCMSampler
 from animatelcm.sampling.model_sampling import schedule_of
 from comfy.model_patcher import ModelPatcher
@@ -138,6 +138,12 @@ def test_a_model_without_motion_is_refused(base: ModelPatcher, sample: Sample) -
 def test_a_length_that_cannot_work_is_refused(apply: Apply, sample: Sample, frames: int, message: str) -> None:
     with pytest.raises(PreflightError, match=message):
         sample(apply(), latent={"samples": torch.zeros(frames, 4, SIZE, SIZE)})
+
+
+def test_context_windows_lift_the_upper_limit(apply: Apply) -> None:
+    model = apply().clone()
+    model.model_options["context_handler"] = object()
+    check_frames(model, 65)
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 8, 8), (1, 4, 3, 8, 8)])
