@@ -25,6 +25,8 @@ TEXT_CONFIG = {
 class MappedEmbedding(nn.Module):
     """CLIP's 49408 tokens on a few rows: words that mean the same share one, unknown words too."""
 
+    token_map: Tensor
+
     def __init__(self, dtype: torch.dtype | None, device: Any, operations: Any) -> None:
         super().__init__()
         self.rows = operations.Embedding(ROWS, WIDTH, dtype=dtype, device=device)
