@@ -1,0 +1,69 @@
+"""Full-size models with random weights: SD1.5's UNet and AnimateLCM's motion module, for ComfyUI and for diffusers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONTEXT = (77, 768)
+LATENT_CHANNELS = 4
+
+
+def fill(model: nn.Module) -> nn.Module:
+    """Give every weight a small random value, so that activations stay finite through the whole depth."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.fill_(1.0)
+            else:
+                parameter.normal_(std=0.02)
+    return model.eval().requires_grad_(False)
+
+
+def comfyui_model(dtype: torch.dtype) -> Any:
+    """SD1.5 with random weights as a ModelPatcher, as a checkpoint loader returns it."""
+    import comfy.model_management as management
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    unet = {
+        "image_size": 32,
+        "in_channels": LATENT_CHANNELS,
+        "out_channels": LATENT_CHANNELS,
+        "model_channels": 320,
+        "num_res_blocks": [2, 2, 2, 2],
+        "channel_mult": (1, 2, 4, 4),
+        "use_spatial_transformer": True,
+        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        "transformer_depth_middle": 1,
+        "context_dim": CONTEXT[1],
+        "use_linear_in_transformer": False,
+        "adm_in_channels": None,
+        "use_temporal_attention": False,
+        "legacy": False,
+    }
+    config = comfy.supported_models.SD15(unet)
+    config.set_inference_dtype(dtype, None)
+    model = fill(config.get_model({}, ""))
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return patcher(model, management.get_torch_device(), management.unet_offload_device())
+
+
+def motion_file(dtype: torch.dtype) -> dict[str, Tensor]:
+    """A random motion module in the grammar of `AnimateLCM_sd15_t2v.ckpt`."""
+    from animatelcm.motion.config import MotionConfig
+    from animatelcm.motion.grammar import published_state_dict
+    from animatelcm.motion.transformer import MotionModule
+
+    widths = (320, 640, 1280, 1280)
+    module = fill(MotionModule(MotionConfig(widths, widths[::-1], widths[-1]), dtype=dtype))
+    return published_state_dict(module.state_dict())
+
+
+def diffusers_unet(dtype: torch.dtype) -> Any:
+    """Diffusers' UNetMotionModel: its SD1.5 UNet with its motion adapter."""
+    from diffusers import UNetMotionModel
+
+    unet = UNetMotionModel(use_motion_mid_block=True, motion_max_seq_length=64, cross_attention_dim=CONTEXT[1])
+    return fill(unet).to(dtype)

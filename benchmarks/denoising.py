@@ -1,0 +1,179 @@
+"""Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
+
+Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG. The three take turns in
+one run and medians are compared, so that a slower minute of the machine falls on all of them.
+
+    python dev.py benchmark denoising                     128x128 on a CPU
+    python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, diffusers_unet, motion_file
+from _pack import import_pack
+
+import_pack()
+Denoise = Callable[[], torch.Tensor]
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_grad_enabled(False)
+    dtype = torch.float16 if torch.cuda.is_available() else torch.float32
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = comfyui_contestants(arguments, dtype, Path(folder))
+    contestants["diffusers AnimateDiff"] = diffusers_contestant(arguments, dtype)
+    flops = {name: counted_flops(run) for name, run in contestants.items()}
+    seconds = alternate(contestants, arguments.rounds)
+    print(setting(arguments, dtype))
+    print(table(seconds, flops))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each, in turn")
+    parser.add_argument("--guided", action="store_true", help="add the teacher's 50 steps with CFG (100 evaluations)")
+    return parser.parse_args()
+
+
+# The contestants: each is a function that denoises one clip and returns its latents
+
+
+def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folder: Path) -> dict[str, Denoise]:
+    from animatelcm.motion.attach import attach_motion, load_motion_module
+    from animatelcm.sampling.model_sampling import apply_schedule
+    from animatelcm.sampling.schedule import T2V
+    from safetensors.torch import save_file
+
+    path = folder / "motion.safetensors"
+    save_file(motion_file(dtype), path)
+    bare = apply_schedule(comfyui_model(dtype), T2V)
+    ours = attach_motion(bare, load_motion_module(str(path)), gamma=1.0)
+    contestants = {
+        "AnimateLCM native": denoise_in_comfyui(ours, arguments),
+        "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
+    }
+    if arguments.guided:
+        contestants["50 steps with CFG"] = denoise_in_comfyui(ours, arguments, steps=50, cfg=7.5)
+    return contestants
+
+
+def denoise_in_comfyui(model: object, arguments: argparse.Namespace, steps: int = 0, cfg: float = 1.0) -> Denoise:
+    import comfy.sample
+    from animatelcm.sampling.model_sampling import consistency_sampler
+    from animatelcm.sampling.schedule import T2V, step_sigmas
+
+    prompt = [[torch.randn(1, *CONTEXT), {}]]
+    latent = torch.zeros(latent_shape(arguments))
+    sigmas = step_sigmas(T2V, steps or arguments.steps)
+
+    def denoise() -> torch.Tensor:
+        noise = torch.randn(latent.shape)
+        sampler = consistency_sampler()
+        return comfy.sample.sample_custom(
+            model, noise, cfg, sampler, sigmas, prompt, prompt, latent, disable_pbar=True, seed=0
+        )
+
+    return denoise
+
+
+def diffusers_contestant(arguments: argparse.Namespace, dtype: torch.dtype) -> Denoise:
+    """Diffusers' UNet and scheduler in the plainest loop, without the rest of its pipeline."""
+    from diffusers import LCMScheduler
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    unet = diffusers_unet(dtype).to(device)
+    scheduler = LCMScheduler(0.00085, 0.012, beta_schedule="linear", original_inference_steps=100)
+    prompt = torch.randn(arguments.frames, *CONTEXT, dtype=dtype, device=device)
+    frames, channels, height, width = latent_shape(arguments)
+
+    def denoise() -> torch.Tensor:
+        scheduler.set_timesteps(arguments.steps, device=device)
+        latent = torch.randn(1, channels, frames, height, width).to(device, dtype)
+        for timestep in scheduler.timesteps:
+            noise = unet(latent, timestep, encoder_hidden_states=prompt).sample
+            latent = scheduler.step(noise, timestep, latent, return_dict=False)[0]
+        return latent.float().cpu()
+
+    return denoise
+
+
+def latent_shape(arguments: argparse.Namespace) -> tuple[int, int, int, int]:
+    return arguments.frames, LATENT_CHANNELS, arguments.size // 8, arguments.size // 8
+
+
+# Measuring
+
+
+def counted_flops(denoise: Denoise) -> int:
+    """Floating-point operations of one run: products and convolutions, two per multiply-add. Also warms up."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        latents = denoise()
+    if not latents.isfinite().all():
+        raise ArithmeticError("The random model overflowed; its times would mean nothing.")
+    return counter.get_total_flops()
+
+
+def alternate(contestants: dict[str, Denoise], rounds: int) -> dict[str, list[float]]:
+    """Seconds of `rounds` runs of each contestant, taking turns. Every run ends with its latents on the CPU."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for done in range(rounds):
+        for name, denoise in contestants.items():
+            start = time.perf_counter()
+            denoise()
+            seconds[name].append(time.perf_counter() - start)
+        logging.info("round %d of %d", done + 1, rounds)
+    return seconds
+
+
+def peak_flops() -> float:
+    """FLOP/s of one large fp16 matrix product on this GPU, the best of ten."""
+    a, b = (torch.randn(8192, 8192, dtype=torch.float16, device="cuda") for _ in range(2))
+    times = []
+    for _ in range(10):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        a @ b
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1000)
+    return float(2 * 8192**3 / min(times))
+
+
+# The table
+
+
+def setting(arguments: argparse.Namespace, dtype: torch.dtype) -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    size = f"{arguments.frames} frames {arguments.size}x{arguments.size}, {arguments.steps} steps, no CFG"
+    return f"{size}, {dtype}, {device}, torch {torch.__version__}, median of {arguments.rounds}\n"
+
+
+def table(seconds: dict[str, list[float]], flops: dict[str, int]) -> str:
+    floor = statistics.median(seconds["ComfyUI's bare UNet"])
+    peak = peak_flops() if torch.cuda.is_available() else None
+    header = "| | median s | fastest s | slowest s | x bare UNet | TFLOP | TFLOP/s | share of measured peak |"
+    rows = [header, "|" + " --- |" * 8]
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        rate = flops[name] / median
+        share = f"{rate / peak:.1%}" if peak else "-"
+        cells = [f"{median:.3f}", f"{min(times):.3f}", f"{max(times):.3f}", f"{median / floor:.3f}"]
+        rows.append(f"| {name} | {' | '.join(cells)} | {flops[name] / 1e12:.2f} | {rate / 1e12:.3f} | {share} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
