@@ -10,7 +10,7 @@ from torch import Tensor
 from .autoencoder import encode
 from .scenes import COLOURS, FRAMES, MOVEMENTS, SHAPES, Scenes, draw_scenes, held_out, partial_caption, render, reverse
 
-TOLD_IN_STILLS = 0.5
+TOLD_IN_STILLS = 0.8
 TOLD_IN_CLIPS = 0.95
 EARLINESS = 3.0
 
@@ -49,7 +49,7 @@ class Pool:
         return torch.where(turned[:, None, None, None, None], clips.flip(1), clips), captions
 
     def draw_stills(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        """Latents (count, 4, 8, 8) and captions, half of which tell the movement.
+        """Latents (count, 4, 8, 8) and captions, most of which tell the movement.
 
         Early frames come more often (our choice). What "moving right" means to an image model is then "on the left", as
         if photographed at the start of its way: the only trace through which the text, which the motion module never
