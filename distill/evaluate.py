@@ -90,17 +90,14 @@ def teacher(steps: int, cfg: float) -> Sampler:
 
 ROWS: dict[str, tuple[Sampler, int]] = {
     "**AnimateLCM, 4 steps, no CFG**": (animatelcm(4), PROMPTS),
+    "γ = 0, 4 steps": (animatelcm(4, gamma=0.0), FEWER_PROMPTS),
+    "no LoRA, image model's schedule, DDIM, 4 steps, no CFG": (without_acceleration(4), FEWER_PROMPTS),
     "AnimateLCM, 1 step": (animatelcm(1), FEWER_PROMPTS),
     "AnimateLCM, 2 steps": (animatelcm(2), FEWER_PROMPTS),
     "AnimateLCM, 8 steps": (animatelcm(8), FEWER_PROMPTS),
-    "γ = 0, 4 steps": (animatelcm(4, gamma=0.0), FEWER_PROMPTS),
-    "no LoRA, image model's schedule, DDIM, 4 steps, no CFG": (without_acceleration(4), FEWER_PROMPTS),
     "teacher, DDIM, 4 steps, no CFG": (teacher(4, 1.0), FEWER_PROMPTS),
     f"teacher, DDIM, 4 steps, CFG {TEACHER_CFG:g}": (teacher(4, TEACHER_CFG), FEWER_PROMPTS),
-    f"teacher, DDIM, {TEACHER_STEPS} steps, CFG {TEACHER_CFG:g}": (
-        teacher(TEACHER_STEPS, TEACHER_CFG),
-        FEWER_PROMPTS,
-    ),
+    f"teacher, DDIM, {TEACHER_STEPS} steps, CFG {TEACHER_CFG:g}": (teacher(TEACHER_STEPS, TEACHER_CFG), FEWER_PROMPTS),
 }
 
 
@@ -111,15 +108,15 @@ ROWS: dict[str, tuple[Sampler, int]] = {
 def evaluate(run: Path) -> None:
     """Measure every row and the two that frame them, and write RESULTS.md."""
     family, autoencoder = load_family(run), load_autoencoder(run)
-    lines = []
+    lines = [
+        _line("oracle: real clips through the VAE", FEWER_PROMPTS, oracle_scores(autoencoder), None),
+        _line("random: clips of other prompts", PROMPTS, random_scores(), None),
+    ]
     for name, (sampler, count) in ROWS.items():
         started = time.monotonic()
         row = sampled_scores(family, autoencoder, sampler, count)
         lines.append(_line(name, count, row, time.monotonic() - started))
         _write(lines)
-    lines.append(_line("oracle: real clips through the VAE", FEWER_PROMPTS, oracle_scores(autoencoder), None))
-    lines.append(_line("random: clips of other prompts", PROMPTS, random_scores(), None))
-    _write(lines)
 
 
 def sampled_scores(family: Family, autoencoder: nn.Module, sampler: Sampler, count: int) -> dict[str, float]:
