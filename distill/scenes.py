@@ -28,7 +28,7 @@ PALETTE = {
 COLOURS = ("red", "green", "blue", "yellow", "purple", "turquoise")
 BACKGROUNDS = ("black", "white", "gray", "blue")
 SHAPES = ("circle", "square", "triangle")
-SIZES = {"small": (10.0, 11.5), "large": (15.0, 16.5)}  # radius in pixels
+SIZES = {"small": (13.0, 14.5), "large": (18.0, 19.5)}  # radius in pixels
 DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down", "down right")
 STILL = "standing still"
 MOVEMENTS = (*DIRECTIONS, STILL)
@@ -57,6 +57,12 @@ class Scenes:
 
     def __getitem__(self, index: slice | Tensor) -> "Scenes":
         return Scenes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+
+
+def attributes() -> dict[str, int]:
+    """What a caption tells, by the name of the field of `Scenes`, and among how many."""
+    kinds = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "movement": MOVEMENTS, "background": BACKGROUNDS}
+    return {name: len(kind) for name, kind in kinds.items()}
 
 
 # Drawing scenes from a seed

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ..motion.transformer import MotionModule
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
@@ -16,8 +17,8 @@ from .diffusion import BASE, MOTION, add_noise, alpha_bar, denoising_loss
 from .distillation import Networks, distillation_loss
 from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
-from .scenes import STYLES, Scenes
-from .text import build_text_encoder, encode_text
+from .scenes import STYLES, Scenes, attributes, caption, draw_scenes
+from .text import WIDTH, build_text_encoder, encode_text
 from .train import Budget, move_average, private_generator, rank, save, train
 from .unet import build_motion, build_unet, freeze, noise, video_noise
 
@@ -63,6 +64,11 @@ def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
     return freeze(lora)
 
 
+def load_text(run: Path) -> dict[str, Tensor]:
+    trained = torch.load(run / "text.pt", weights_only=True)
+    return {name.removeprefix("text."): value for name, value in trained.items() if name.startswith("text.")}
+
+
 def load_pool(run: Path) -> Pool:
     kept = torch.load(run / "pool.pt", weights_only=True)
     return Pool(Scenes(**kept["scenes"]), kept["latents"])
@@ -97,14 +103,39 @@ def encode_pool(run: Path) -> None:
         save(run / "pool.pt", {"scenes": vars(pool.scenes), "latents": pool.latents})
 
 
-def train_base(run: Path, minutes: float = 25) -> None:
+def train_text(run: Path, minutes: float = 1.5) -> None:
+    """The text encoder alone, so that what a caption says can be read from the mean of its 77 tokens.
+
+    CLIP's part in SD1.5 (our choice of a task): a text encoder that starts at random hides the words among the padding,
+    and the image model then needs hours to find those that change little in the picture.
+    """
+    encoder, readout = build_text_encoder(), nn.Linear(WIDTH, sum(attributes().values()))
+    budget = Budget(minutes, batch=64)
+    generator = private_generator(6)
+
+    def loss(_spent: float) -> Tensor:
+        scenes = draw_scenes(budget.share, int(torch.randint(2**31, (), generator=generator)))
+        context = encode_text(encoder, [caption(scenes, i) for i in range(len(scenes))])
+        logits = readout(context.mean(1)).split(list(attributes().values()), dim=1)
+        losses = [cross_entropy(l, getattr(scenes, name)) for l, name in zip(logits, attributes(), strict=True)]
+        return torch.stack(losses).sum()
+
+    trained = nn.ModuleDict({"text": encoder, "readout": readout})
+    save(run / "text.pt", trained.state_dict() | train("text", run, trained, loss, budget))
+
+
+def train_base(run: Path, minutes: float = 45) -> None:
     """The image model and its text encoder together: noise prediction on single frames.
 
     Half of the frames are noised with the motion module's betas (our choice), so that the image model knows the noise
     levels that it will meet under it, and the motion module need not correct them.
     """
     base, pool = build_base(), load_pool(run)
-    budget = Budget(minutes, batch=64)
+    if (run / "base.pt").exists():  # train it on
+        base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
+    else:
+        base["text"].load_state_dict(load_text(run))
+    budget = Budget(minutes, batch=32)
     generator = private_generator(1)
 
     def loss(_spent: float) -> Tensor:
@@ -225,6 +256,7 @@ def contexts(base: nn.ModuleDict, captions: list[str]) -> tuple[Tensor, Tensor]:
 
 
 STAGES: dict[str, Callable[..., None]] = {
+    "text": train_text,
     "vae": train_vae,
     "pool": encode_pool,
     "base": train_base,

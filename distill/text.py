@@ -4,13 +4,13 @@ CLIP's 49408 token ids are mapped onto 128 rows of embeddings, synonyms onto the
 the map is stored in the checkpoint, so that ComfyUI's own tokenizer works unchanged.
 """
 
-import os
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from ..comfyui_server import comfyui_dir
 
 VOCABULARY = 49408
 START, END = 49406, 49407
@@ -32,11 +32,8 @@ UNKNOWN_ROW, START_ROW, END_ROW, FIRST_WORD_ROW = range(4)
 
 @lru_cache(maxsize=1)
 def tokenizer() -> CLIPTokenizer:
-    """CLIP's BPE tokenizer from ComfyUI's files (`COMFYUI_DIR`, or a `comfy` that can be imported)."""
-    folder = os.environ.get("COMFYUI_DIR")
-    if folder is None:
-        raise ValueError("Set COMFYUI_DIR to a ComfyUI folder: its comfy/sd1_tokenizer has CLIP's vocabulary.")
-    return CLIPTokenizer.from_pretrained(str(Path(folder) / "comfy" / "sd1_tokenizer"))
+    """CLIP's BPE tokenizer, from ComfyUI's own files."""
+    return CLIPTokenizer.from_pretrained(str(comfyui_dir() / "comfy" / "sd1_tokenizer"))
 
 
 @lru_cache(maxsize=1)

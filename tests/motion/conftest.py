@@ -11,11 +11,12 @@ CONFIG = MotionConfig((32, 64, 64, 64), (64, 64, 64, 32), 64)
 
 
 def fill(model: nn.Module, seed: int) -> nn.Module:
-    """Give every weight a small random value, and every norm's one near 1."""
+    """Give every weight a random value that keeps the size of features, and every norm's one near 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+            scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
             if parameter.ndim == 1 and name.endswith("weight"):
                 parameter.add_(1.0)
     return model.eval().requires_grad_(False)

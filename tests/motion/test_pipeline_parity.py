@@ -75,8 +75,9 @@ def our_latents(
     config = comfy.supported_models.SD15(dict(UNET))
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, "")
-    weights = {unet_key(key).removeprefix("model."): value for key, value in unet.state_dict().items()}
-    model.load_state_dict(weights, strict=True)
+    prefix = "model.diffusion_model."
+    weights = {unet_key(key).removeprefix(prefix): value for key, value in unet.state_dict().items()}
+    model.diffusion_model.load_state_dict(weights, strict=True)
     safetensors.torch.save_file(adapter.state_dict(), folder / "motion.safetensors")
 
     device = comfy.model_management.get_torch_device()
