@@ -117,8 +117,8 @@ def train_text(run: Path, minutes: float = 1.5) -> None:
         scenes = draw_scenes(budget.share, int(torch.randint(2**31, (), generator=generator)))
         context = encode_text(encoder, [caption(scenes, i) for i in range(len(scenes))])
         logits = readout(context.mean(1)).split(list(attributes().values()), dim=1)
-        losses = [cross_entropy(l, getattr(scenes, name)) for l, name in zip(logits, attributes(), strict=True)]
-        return torch.stack(losses).sum()
+        parts = zip(logits, attributes(), strict=True)
+        return torch.stack([cross_entropy(part, getattr(scenes, name)) for part, name in parts]).sum()
 
     trained = nn.ModuleDict({"text": encoder, "readout": readout})
     save(run / "text.pt", trained.state_dict() | train("text", run, trained, loss, budget))

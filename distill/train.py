@@ -127,7 +127,8 @@ class _Progress:
     def __init__(self, name: str, budget: Budget) -> None:
         self.name, self.budget = name, budget
         self.every = 1.0 if sys.stderr.isatty() else 30.0
-        self.last, self.first = 0.0, None
+        self.last = 0.0
+        self.first: tuple[float, int] | None = None
 
     def show(self, state: _State, now: float) -> None:
         if self.first is None:
@@ -172,5 +173,8 @@ def save(path: Path, contents: Mapping[str, Any]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save(dict(contents), part)
-    part.replace(path)
+    try:
+        torch.save(dict(contents), part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -99,7 +99,7 @@ def test_equals_diffusers(channels: int, frames: int) -> None:
 def test_equals_the_arithmetic_in_float64(channels: int, frames: int) -> None:
     block = fill(TemporalTransformer(channels, HEADS, torch.nn), seed=3)
     x = noise(2 * frames, channels, 4, 3)
-    assert relative_error(block(x, frames).double(), written_out(block, x, frames)) <= 1e-6
+    assert relative_error(block(x, frames).double(), written_out(block, x, frames)) <= 5e-6
 
 
 def test_clips_of_a_batch_do_not_see_each_other() -> None:

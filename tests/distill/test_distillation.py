@@ -1,0 +1,66 @@
+"""The loss of consistency distillation: nought for a consistent student, and only the student learns from it."""
+
+from dataclasses import replace
+
+import torch
+from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
+from animatelcm.distill.distillation import HUBER_C, Networks, distillation_loss, pseudo_huber
+from torch import Tensor
+
+X0 = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
+NO_GUIDANCE = (1.0, 1.0)
+
+
+def knowing(x0: Tensor) -> Model:
+    """The exact noise prediction of data that is this one image."""
+
+    def model(x: Tensor, timestep: Tensor) -> Tensor:
+        share = alpha_bar(MOTION, timestep, x)
+        return (x - share.sqrt() * x0) / (1 - share).sqrt()
+
+    return model
+
+
+def loss(networks: Networks, rows: int = 64) -> Tensor:
+    torch.manual_seed(0)
+    return distillation_loss(networks, X0.expand(rows, -1, -1, -1), MOTION, NO_GUIDANCE)
+
+
+def test_a_consistent_student_has_no_loss() -> None:
+    exact = knowing(X0)
+    assert loss(Networks(exact, exact, exact, exact)) < 1e-3
+
+
+def test_a_student_of_something_else_has_its_distance_as_loss() -> None:
+    exact = knowing(X0)
+    off = loss(Networks(knowing(X0 + 0.5), exact, exact, exact))
+    torch.testing.assert_close(off, torch.tensor(0.5), rtol=0.02, atol=0)
+
+
+def test_guidance_goes_away_from_the_empty_prompt() -> None:
+    """With weight w, the teacher's x0 lies w times as far from the unconditional one as the conditional one does."""
+    exact, plain = knowing(X0), knowing(X0 - 0.2)
+    networks = Networks(knowing(X0 + 0.4), knowing(X0 + 0.4), exact, plain)
+    torch.manual_seed(0)
+    assert distillation_loss(networks, X0.expand(64, -1, -1, -1), MOTION, (3.0, 3.0)) < 1e-2
+
+
+def test_gradients_reach_the_student_alone() -> None:
+    offsets = {name: torch.zeros(1, requires_grad=True) for name in ("online", "target", "teacher")}
+    exact = knowing(X0)
+    shifted = {name: _shifted(exact, offset) for name, offset in offsets.items()}
+    loss(replace(Networks(exact, exact, exact, exact), **shifted)).backward()
+    assert offsets["online"].grad is not None
+    assert offsets["target"].grad is None
+    assert offsets["teacher"].grad is None
+
+
+def _shifted(model: Model, offset: Tensor) -> Model:
+    return lambda x, t: model(x, t) + offset
+
+
+def test_pseudo_huber_is_the_published_one() -> None:
+    d = torch.tensor([0.0, 0.003, -2.0], dtype=torch.float64)
+    expected = ((d**2 + HUBER_C**2) ** 0.5 - HUBER_C).mean()
+    assert HUBER_C == 0.001
+    torch.testing.assert_close(pseudo_huber(d), expected)
