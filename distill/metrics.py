@@ -21,6 +21,7 @@ COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even p
 SQUARE_ABOVE = 0.84
 TRIANGLE_BELOW = -0.2
 SMALLEST = 60  # pixels of a shape
+DARKEST = 0.6  # of its largest distance from the background that a shape's unlit side still has
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
 
 def _measure(clip: Tensor) -> tuple[Tensor, ...]:
     distance, colour = _distance(clip)
-    cover = _filled((distance / distance.flatten().quantile(0.98).clamp(min=VISIBLE)).clamp(0, 1))
+    full = DARKEST * distance.flatten().quantile(0.98).clamp(min=VISIBLE)
+    cover = _filled((distance / full).clamp(0, 1))
     area = cover.sum((1, 2))
     movement, straying = _path(cover, area)
     return (

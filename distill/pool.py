@@ -8,56 +8,53 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from .autoencoder import encode
-from .scenes import COLOURS, FRAMES, MOVEMENTS, SHAPES, Scenes, draw_scenes, held_out, partial_caption, render, reverse
+from .scenes import COLOURS, FRAMES, MOVEMENTS, SHAPES, Scenes, draw_scenes, held_out, mirror, partial_caption, render
 
 TOLD_IN_STILLS = 0.8
 TOLD_IN_CLIPS = 0.95
-EARLINESS = 3.0
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Scenes and their latents, (N, 16, 4, 8, 8). Run backwards, a clip is a second example for nothing."""
+    """Scenes and their latents, (N, 16, 4, 8, 8). Mirrored, a clip is a second example for nothing.
+
+    The encoder is symmetric: mirrored latents are those of the mirrored clip.
+    """
 
     scenes: Scenes
     latents: Tensor
 
     @cached_property
-    def backwards(self) -> Scenes:
-        return reverse(self.scenes)
+    def mirrored(self) -> Scenes:
+        return mirror(self.scenes)
 
     @cached_property
-    def reversible(self) -> Tensor:
-        """(N,) bool: the clip run backwards is not one that is held out."""
-        names = zip(self.backwards.colour, self.backwards.shape, self.backwards.movement, strict=True)
+    def mirrorable(self) -> Tensor:
+        """(N,) bool: the mirrored clip is not one that is held out."""
+        names = zip(self.mirrored.colour, self.mirrored.shape, self.mirrored.movement, strict=True)
         return ~torch.tensor([held_out(COLOURS[c], SHAPES[s], MOVEMENTS[m]) for c, s, m in names])
-
-    def _draw(self, count: int, told: float, generator: torch.Generator) -> tuple[Tensor, Tensor, list[str]]:
-        """Indices of clips, whether each is run backwards, and captions."""
-        index = torch.randint(len(self.scenes), (count,), generator=generator)
-        turned = self.reversible[index] & (torch.rand(count, generator=generator) < 0.5)
-        captions = [
-            partial_caption(self.backwards if t else self.scenes, i, generator, told)
-            for i, t in zip(index.tolist(), turned.tolist(), strict=True)
-        ]
-        return index, turned, captions
 
     def draw_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Latents (count, 16, 4, 8, 8) and captions, nearly all of which tell the movement."""
-        index, turned, captions = self._draw(count, TOLD_IN_CLIPS, generator)
-        clips = self.latents[index].float()
-        return torch.where(turned[:, None, None, None, None], clips.flip(1), clips), captions
+        return self._draw(count, slice(None), TOLD_IN_CLIPS, generator)
 
     def draw_stills(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        """Latents (count, 4, 8, 8) and captions, most of which tell the movement.
+        """Latents (count, 4, 8, 8) and captions, most of which tell the movement."""
+        frame = torch.randint(FRAMES, (count,), generator=generator)
+        return self._draw(count, frame, TOLD_IN_STILLS, generator)
 
-        Early frames come more often (our choice). What "moving right" means to an image model is then "on the left", as
-        if photographed at the start of its way: the only trace through which the text, which the motion module never
-        sees, can tell it where to go.
-        """
-        index, turned, captions = self._draw(count, TOLD_IN_STILLS, generator)
-        frame = (FRAMES * torch.rand(count, generator=generator) ** EARLINESS).long()
-        return self.latents[index, torch.where(turned, FRAMES - 1 - frame, frame)].float(), captions
+    def _draw(
+        self, count: int, frames: slice | Tensor, told: float, generator: torch.Generator
+    ) -> tuple[Tensor, list[str]]:
+        index = torch.randint(len(self.scenes), (count,), generator=generator)
+        turned = self.mirrorable[index] & (torch.rand(count, generator=generator) < 0.5)
+        latents = self.latents[index, frames].float()
+        latents[turned] = latents[turned].flip(-1)
+        captions = [
+            partial_caption(self.mirrored if t else self.scenes, i, generator, told)
+            for i, t in zip(index.tolist(), turned.tolist(), strict=True)
+        ]
+        return latents, captions
 
 
 def fill_pool(autoencoder: AutoencoderTiny, clips: int, seed: int, style: str = "plain", frames: int = FRAMES) -> Pool:

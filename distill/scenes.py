@@ -1,5 +1,8 @@
 """The rendered data: one coloured shape moving over a plain background, with the caption that says so.
 
+What moves is lit from ahead (our choice). A motion module never sees the text: as on photographs of walking people or
+driving cars, a single frame has to show where it goes, or the image model would have no use for the word.
+
 Everything is drawn from a seed and nothing is stored. Positions are in pixels of a 64 x 64 image, x to the right
 and y down; speeds are in pixels per frame. Colours are RGB in 0..1.
 """
@@ -35,7 +38,8 @@ MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
 STYLES = ("plain", "outlined", "hollow")
 
-OPPOSITE = (*((i + 4) % 8 for i in range(8)), 8)  # of each movement
+LIGHT = 0.25  # how much brighter the leading edge is than the centre, and the trailing one darker
+MIRRORED = (*((4 - i) % 8 for i in range(8)), 8)  # of each movement, left for right
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,9 @@ def velocity(movement: Tensor, speed: Tensor) -> Tensor:
     return torch.where(movement < len(DIRECTIONS), unit * speed, 0.0)
 
 
-def reverse(scenes: Scenes) -> Scenes:
-    """The same clips run backwards: a free second training example of every rendered clip."""
-    x, y = torch.stack([scenes.x, scenes.y]) + velocity(scenes.movement, scenes.speed) * (FRAMES - 1)
-    return replace(scenes, movement=torch.tensor(OPPOSITE)[scenes.movement], x=x, y=y)
+def mirror(scenes: Scenes) -> Scenes:
+    """The same clips with left for right: a free second training example of every rendered clip."""
+    return replace(scenes, movement=torch.tensor(MIRRORED)[scenes.movement], x=SIZE - scenes.x)
 
 
 # Rendering
@@ -135,11 +138,20 @@ def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
     x = scenes.x[:, None] + vx[:, None] * times
     y = scenes.y[:, None] + vy[:, None] * times
     distance = signed_distance(scenes.shape, x, y, scenes.radius)
+    light = 1 + LIGHT * ahead(scenes.movement, x, y, scenes.radius)
     palette = torch.tensor(tuple(PALETTE.values()))
     names = tuple(PALETTE)
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
-    return _paint(distance, colour, background, style)
+    return _paint(distance, colour[:, None, :, None, None] * light[:, :, None], background, style)
+
+
+def ahead(movement: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
+    """How far ahead of the centre each pixel lies, in radii: (N, T, 64, 64), -1..1; nought where nothing moves."""
+    pixels = torch.arange(SIZE) + 0.5
+    ux, uy = velocity(movement, torch.ones(len(movement)))[:, :, None, None, None]
+    along = ux * (pixels - x[..., None])[:, :, None, :] + uy * (pixels - y[..., None])[:, :, :, None]
+    return (along / radius[:, None, None, None]).clamp(-1, 1)
 
 
 def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
@@ -162,8 +174,8 @@ def _paint(distance: Tensor, colour: Tensor, background: Tensor, style: str) -> 
     def over(image: Tensor, paint: Tensor, cover: Tensor) -> Tensor:
         return image + (paint - image) * cover.clamp(0, 1)[:, :, None]
 
-    rgb, ground = colour[:, None, :, None, None], background[:, None, :, None, None]
-    image = over(ground, rgb, 0.5 - distance)
+    ground = background[:, None, :, None, None]
+    image = over(ground, colour.clamp(0, 1), 0.5 - distance)
     if style == "outlined":  # a bright rim, or a dark one on white
         rim = torch.where(background.mean(1) > 0.9, 0.1, 0.98)[:, None, None, None, None]
         image = over(image, rim, torch.minimum(0.5 - distance, distance + 3.0))

@@ -156,7 +156,7 @@ def train_motion(run: Path, minutes: float = 15) -> None:
     for block in motion.blocks():  # start as the image model: a residual branch that adds nothing
         nn.init.zeros_(block.proj_out.weight)
         nn.init.zeros_(block.proj_out.bias)
-    budget = Budget(minutes, batch=6)
+    budget = Budget(minutes, batch=4)
     generator = private_generator(2)
 
     def loss(_spent: float) -> Tensor:
@@ -205,7 +205,7 @@ def train_lcm_video(run: Path, minutes: float = 12) -> None:
     unet, teacher, motion = base["unet"], freeze(load_motion(run, "motion")), load_motion(run, "motion")
     target, steps = copy.deepcopy(motion), itertools.count()
     online = Merged(unet, lora.merged(unet, BETA))
-    budget = Budget(minutes, batch=4, learning_rate=5e-4)
+    budget = Budget(minutes, batch=2, learning_rate=5e-4)
     generator = private_generator(4)
 
     def loss(_spent: float) -> Tensor:

@@ -10,9 +10,9 @@ from animatelcm.distill.scenes import (
     caption,
     draw_scenes,
     held_out,
+    mirror,
     partial_caption,
     render,
-    reverse,
 )
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
@@ -50,9 +50,23 @@ def test_shapes_stay_inside_the_image() -> None:
         assert torch.allclose(edge, corner[..., 0].expand_as(edge), atol=1e-6)
 
 
-def test_a_reversed_scene_is_the_clip_run_backwards() -> None:
+def test_a_mirrored_scene_is_the_clip_mirrored() -> None:
     scenes = draw_scenes(10, seed=9)
-    assert torch.allclose(render(reverse(scenes), TIMES), render(scenes, TIMES).flip(1), atol=1e-3)
+    assert torch.allclose(render(mirror(scenes), TIMES), render(scenes, TIMES).flip(-1), atol=1e-3)
+
+
+def test_what_moves_is_lit_from_ahead_and_what_stands_still_is_not() -> None:
+    scenes = draw_scenes(60, seed=11)
+    clips = render(scenes, TIMES[:1])[:, 0].sum(1)
+    for clip, x, y, movement in zip(clips, scenes.x, scenes.y, scenes.movement, strict=True):
+        column, row = clip[int(y), int(x) - 6 : int(x) + 7], clip[int(y) - 6 : int(y) + 7, int(x)]
+        name = MOVEMENTS[movement]
+        if "left" in name or "right" in name:
+            assert (column[-1] > column[0]) == ("right" in name)
+        if "up" in name or "down" in name:
+            assert (row[-1] > row[0]) == ("down" in name)
+        if name == "standing still":
+            assert column.max() == column.min()
 
 
 def test_a_caption_says_everything() -> None:
