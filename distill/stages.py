@@ -1,10 +1,10 @@
 """The stages, in order. Each reads the results of the earlier ones from the run's folder and leaves its own there."""
 
 import copy
-import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny
@@ -19,7 +19,7 @@ from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
 from .scenes import STYLES, Scenes, attributes, caption, draw_scenes
 from .text import WIDTH, build_text_encoder, encode_text
-from .train import Budget, move_average, private_generator, rank, save, train
+from .train import Budget, Moment, move_average, rank, save, train
 from .unet import build_motion, build_unet, freeze, noise, video_noise
 
 POOL_CLIPS = 1600
@@ -86,11 +86,10 @@ def train_vae(run: Path, minutes: float = 8) -> None:
     else:
         build_encoder(autoencoder.encoder.layers)
     budget = Budget(minutes, batch=8, learning_rate=2e-3, ema=0.99)
-    generator = private_generator(0)
 
-    def loss(spent: float) -> Tensor:
-        images = stills(budget.share, int(torch.randint(2**31, (), generator=generator)), generator)
-        images = crops(images, generator) if spent < 0.75 else images
+    def loss(now: Moment) -> Tensor:
+        images = stills(budget.share, int(torch.randint(2**31, (), generator=now.generator)), now.generator)
+        images = crops(images, now.generator) if now.spent < 0.75 else images
         return reconstruction_loss(autoencoder, images.contiguous(memory_format=torch.channels_last))
 
     save(run / "vae.pt", autoencoder.state_dict() | train("vae", run, autoencoder, loss, budget))
@@ -111,10 +110,9 @@ def train_text(run: Path, minutes: float = 1.5) -> None:
     """
     encoder, readout = build_text_encoder(), nn.Linear(WIDTH, sum(attributes().values()))
     budget = Budget(minutes, batch=64)
-    generator = private_generator(6)
 
-    def loss(_spent: float) -> Tensor:
-        scenes = draw_scenes(budget.share, int(torch.randint(2**31, (), generator=generator)))
+    def loss(now: Moment) -> Tensor:
+        scenes = draw_scenes(budget.share, int(torch.randint(2**31, (), generator=now.generator)))
         context = encode_text(encoder, [caption(scenes, i) for i in range(len(scenes))])
         logits = readout(context.mean(1)).split(list(attributes().values()), dim=1)
         parts = zip(logits, attributes(), strict=True)
@@ -136,10 +134,9 @@ def train_base(run: Path, minutes: float = 45) -> None:
     else:
         base["text"].load_state_dict(load_text(run))
     budget = Budget(minutes, batch=32)
-    generator = private_generator(1)
 
-    def loss(_spent: float) -> Tensor:
-        x0, captions = pool.draw_stills(budget.share, generator)
+    def loss(now: Moment) -> Tensor:
+        x0, captions = pool.draw_stills(budget.share, now.generator)
         timestep, epsilon = image_timesteps(len(x0)), torch.randn_like(x0)
         half = torch.rand(len(x0), 1, 1, 1) < 0.5
         share = torch.where(half, alpha_bar(BASE, timestep, x0), alpha_bar(MOTION, timestep, x0))
@@ -157,10 +154,9 @@ def train_motion(run: Path, minutes: float = 15) -> None:
         nn.init.zeros_(block.proj_out.weight)
         nn.init.zeros_(block.proj_out.bias)
     budget = Budget(minutes, batch=4)
-    generator = private_generator(2)
 
-    def loss(_spent: float) -> Tensor:
-        x0, captions = pool.draw_clips(budget.share, generator)
+    def loss(now: Moment) -> Tensor:
+        x0, captions = pool.draw_clips(budget.share, now.generator)
         timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
         x = add_noise(x0, epsilon, alpha_bar(MOTION, timestep, x0))
         with torch.no_grad():
@@ -174,15 +170,14 @@ def train_motion(run: Path, minutes: float = 15) -> None:
 def train_lcm_image(run: Path, minutes: float = 6) -> None:
     """The acceleration LoRA: consistency distillation of the image model; only the residuals train."""
     base, pool, lora = load_base(run), load_pool(run), Lora(load_base(run)["unet"])
-    unet, target = base["unet"], copy.deepcopy(lora)
+    unet, target = base["unet"], _Target(lora)
     budget = Budget(minutes, batch=32)
-    generator = private_generator(3)
 
-    def loss(_spent: float) -> Tensor:
-        move_average(target.parameters(), lora.parameters(), TARGET_EMA)
-        x0, captions = pool.draw_stills(budget.share, generator)
+    def loss(now: Moment) -> Tensor:
+        behind = target.follow()
+        x0, captions = pool.draw_stills(budget.share, now.generator)
         context, empty = contexts(base, captions)
-        online, goal = (Merged(unet, residuals.merged(unet, BETA)) for residuals in (lora, target))
+        online, goal = (Merged(unet, residuals.merged(unet, BETA)) for residuals in (lora, behind))
         networks = Networks(
             lambda x, t: noise(online, x, t, context),
             lambda x, t: noise(goal, x, t, context),
@@ -203,20 +198,19 @@ def train_lcm_video(run: Path, minutes: float = 12) -> None:
     """
     base, pool, lora = load_base(run), load_pool(run), load_lora(run)
     unet, teacher, motion = base["unet"], freeze(load_motion(run, "motion")), load_motion(run, "motion")
-    target, steps = copy.deepcopy(motion), itertools.count()
+    target = _Target(motion)
     online = Merged(unet, lora.merged(unet, BETA))
     budget = Budget(minutes, batch=2, learning_rate=5e-4)
-    generator = private_generator(4)
 
-    def loss(_spent: float) -> Tensor:
-        move_average(target.parameters(), motion.parameters(), TARGET_EMA)
-        arrived = 1 - TARGET_EMA ** next(steps)  # the share of the LoRA that the moving average has taken in
+    def loss(now: Moment) -> Tensor:
+        behind = target.follow()
+        arrived = 1 - TARGET_EMA**now.step  # the share of the LoRA that the moving average has taken in
         goal = Merged(unet, lora.merged(unet, BETA * arrived))
-        x0, captions = pool.draw_clips(budget.share, generator)
+        x0, captions = pool.draw_clips(budget.share, now.generator)
         context, empty = contexts(base, captions)
         networks = Networks(
             lambda x, t: video_noise(online, motion, x, t, context),
-            lambda x, t: video_noise(goal, target, x, t, context),
+            lambda x, t: video_noise(goal, behind, x, t, context),
             lambda x, t: video_noise(unet, teacher, x, t, context),
             lambda x, t: video_noise(unet, teacher, x, t, empty),
         )
@@ -228,12 +222,12 @@ def train_lcm_video(run: Path, minutes: float = 12) -> None:
 def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
     """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen."""
     base, lora = load_base(run), Lora(build_unet(), STYLE_RANK)
-    unet, generator = base["unet"], private_generator(5)
+    unet = base["unet"]
     pool = fill_pool(load_autoencoder(run), STYLE_CLIPS, seed=2 + rank(), style=style)
     budget = Budget(minutes, batch=64)
 
-    def loss(_spent: float) -> Tensor:
-        x0, captions = pool.draw_stills(budget.share, generator)
+    def loss(now: Moment) -> Tensor:
+        x0, captions = pool.draw_stills(budget.share, now.generator)
         timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
         share = alpha_bar(BASE, timestep, x0)
         styled = Merged(unet, lora.merged(unet, 1.0))
@@ -246,6 +240,21 @@ def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
 def image_timesteps(count: int) -> Tensor:
     """Half of them evenly, half from where a circle becomes a square (our choice: shapes are learned last)."""
     return torch.cat([torch.randint(1000, (count // 2,)), torch.randint(200, 700, (count - count // 2,))])
+
+
+class _Target:
+    """The network that a student is compared with: a moving average of it, twenty steps long."""
+
+    def __init__(self, student: nn.Module) -> None:
+        self.student = student
+        self.average: Any = None
+
+    def follow(self) -> Any:
+        """The average after one more step. It begins at the first one, when an earlier run's weights are in place."""
+        if self.average is None:
+            self.average = copy.deepcopy(self.student)
+        move_average(self.average.parameters(), self.student.parameters(), TARGET_EMA)
+        return self.average
 
 
 @torch.no_grad()

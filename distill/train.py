@@ -6,6 +6,7 @@ cores as one process with two threads, for networks as small as these.
 
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a stage stands when it asks for a loss.
+
+    Attributes:
+        step: steps done, also those of earlier runs.
+        spent: share of the time budget that is spent, 0..1.
+        generator: random numbers of this process and run alone; torch's default stream is private too.
+    """
+
+    step: int
+    spent: float
+    generator: torch.Generator
 
 
 @dataclass(frozen=True)
@@ -48,28 +64,23 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def private_generator(seed: int) -> torch.Generator:
-    """A stream of random numbers of this process alone; torch's default one becomes private too."""
-    torch.manual_seed(1000 * seed + rank())
-    return torch.Generator().manual_seed(1000 * seed + rank())
-
-
-def train(name: str, run: Path, network: nn.Module, loss: Callable[[float], Tensor], budget: Budget) -> Weights:
+def train(name: str, run: Path, network: nn.Module, loss: Callable[[Moment], Tensor], budget: Budget) -> Weights:
     """Train the parameters of `network` that ask for a gradient, and return the moving average of its weights.
 
     Args:
         name: of the stage; its state is `<run>/<name>.train.pt`.
         run: the folder of this training run.
         network: is trained in place, and continues where an earlier run was stopped.
-        loss: one step's loss, a function of how much of the budget is spent (0..1).
+        loss: one step's loss; the network has its earlier run's weights when it is first called.
         budget: see `Budget`.
     """
     state = _State(run / f"{name}.train.pt", network, budget)
     progress = _Progress(name, budget)
+    generator = _private_generator(f"{name} {rank()} {state.steps}")
     saved = clock = time.monotonic()
     while state.elapsed < 60 * budget.minutes:
         spent = state.elapsed / (60 * budget.minutes)
-        state.step(loss(spent), budget.learning_rate * (1 - spent))
+        state.step(loss(Moment(state.steps, spent, generator)), budget.learning_rate * (1 - spent))
         now = time.monotonic()
         state.elapsed, clock = agreed(state.elapsed + now - clock), now
         progress.show(state, now)
@@ -78,6 +89,13 @@ def train(name: str, run: Path, network: nn.Module, loss: Callable[[float], Tens
             saved = clock = time.monotonic()
     state.save()
     return state.average
+
+
+def _private_generator(words: str) -> torch.Generator:
+    """A stream of random numbers of its own for each name, process and start; torch's default one too."""
+    seed = zlib.crc32(words.encode())
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
 
 
 class _State:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill.train import Budget, move_average, save, train
+from animatelcm.distill.train import Budget, Moment, move_average, save, train
 from torch import Tensor, nn
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
@@ -15,8 +15,8 @@ def regress(run: Path, minutes: float) -> tuple[dict[str, Tensor], list[float]]:
     torch.manual_seed(0)
     network, spent = nn.Linear(8, 1, bias=False), []
 
-    def loss(share: float) -> Tensor:
-        spent.append(share)
+    def loss(now: Moment) -> Tensor:
+        spent.append(now.spent)
         return (network(X)[:, 0] - X @ TRUTH).square().mean()
 
     return train("line", run, network, loss, Budget(minutes, batch=1, learning_rate=1e-1, ema=0.9)), spent
