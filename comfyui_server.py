@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,13 +22,14 @@ from collections.abc import Callable, Generator
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent
 PACK = "ComfyUI-AnimateLCM-Native"
 STAND_INS = ROOT / "tests" / "stand_ins"
 
-Json = dict[str, Any]
+if TYPE_CHECKING:  # Python 3.8 cannot read this line, and dev.py is to say that it is too old
+    Json = dict[str, Any]
 
 
 class Trouble(Exception):
@@ -48,7 +50,9 @@ def has_gpu() -> bool:
     """Whether ComfyUI can run without --cpu. Asked without importing torch, which takes seconds."""
     if sys.platform == "darwin":
         return True
-    if metadata.version("torch").endswith("+cpu") or not shutil.which("nvidia-smi"):
+    # Not by the name of the version: on Windows, PyPI's torch is for CPUs and does not say so there
+    built_for = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text()
+    if not re.search(r"^cuda\b.*=\s*['\"]", built_for, re.MULTILINE) or not shutil.which("nvidia-smi"):
         return False
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
 
@@ -70,8 +74,11 @@ def lay_out(folder: Path) -> None:
     for name in ("custom_nodes", "input", "output", "models/checkpoints", "models/loras", "models/animatediff_models"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     link = folder / "custom_nodes" / PACK
-    if link.exists():
-        return
+    # Made anew: the repository may have moved since, and a copy would be of old code
+    if link.is_symlink():
+        link.unlink()
+    elif link.exists():
+        shutil.rmtree(link)
     try:
         link.symlink_to(ROOT, target_is_directory=True)
     except OSError:  # Windows asks for a privilege
@@ -186,7 +193,10 @@ class Server:
         connection = websocket.create_connection(f"ws://127.0.0.1:{self.port}/ws?clientId={client}", timeout=600)
         try:
             while True:
-                kind, content = connection.recv_data()
+                try:
+                    kind, content = connection.recv_data()
+                except (OSError, websocket.WebSocketException):
+                    raise Trouble(f"ComfyUI stopped answering. Its log is {self.log}.") from None
                 if kind == websocket.ABNF.OPCODE_TEXT:  # binary ones are previews
                     event = json.loads(content)
                     yield event["type"], event["data"]

@@ -20,9 +20,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from comfyui_server import Json, Server, Trouble, check_port, code_paths, comfyui_dir, outputs
+from comfyui_server import Server, Trouble, check_port, code_paths, comfyui_dir, outputs
+
+if TYPE_CHECKING:
+    from comfyui_server import Json
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
@@ -175,6 +178,8 @@ def write(path: Path, content: bytes) -> None:
 
 def demo(arguments: argparse.Namespace) -> int:
     graph = demo_graph(arguments)
+    if not arguments.output.resolve().parent.is_dir():
+        raise Trouble(f"There is no folder {arguments.output.resolve().parent} to write {arguments.output.name} into.")
     with tempfile.TemporaryDirectory() as folder:
         say("Starting ComfyUI")
         # ComfyUI's cloud nodes are half of its start
@@ -259,6 +264,8 @@ def main(line: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that servers are stopped
     try:
         check_python()
+        if os.environ.get("COMFYUI_DIR"):
+            os.environ["COMFYUI_DIR"] = str(comfyui_dir())  # commands run in another folder
         arguments = parse(line)
         if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
             return int(arguments.run(arguments))

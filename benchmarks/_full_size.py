@@ -50,6 +50,23 @@ def comfyui_model(dtype: torch.dtype) -> Any:
     return patcher(model, management.get_torch_device(), management.unet_offload_device())
 
 
+def with_loras(model: Any, count: int, rank: int = 16) -> Any:
+    """The model with `count` random LoRAs on every weight matrix of its UNet, through ComfyUI's own LoRA code."""
+    import comfy.lora
+    import comfy.sd
+    import comfy.utils
+
+    names = {key: name for name, key in comfy.lora.model_lora_keys_unet(model.model, {}).items() if "lora_unet" in name}
+    for _ in range(count):
+        lora = {}
+        for key, name in names.items():
+            weight = comfy.utils.get_attr(model.model, key)
+            lora[f"{name}.lora_up.weight"] = 0.01 * torch.randn(weight.shape[0], rank)
+            lora[f"{name}.lora_down.weight"] = 0.01 * torch.randn(rank, weight[0].numel())
+        model, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
+    return model
+
+
 def motion_file(dtype: torch.dtype) -> dict[str, Tensor]:
     """A random motion module in the grammar of `AnimateLCM_sd15_t2v.ckpt`."""
     from animatelcm.motion.config import MotionConfig

@@ -1,7 +1,7 @@
 """Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
 
-Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG. The three take turns in
-one run and medians are compared, so that a slower minute of the machine falls on all of them.
+Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also with two LoRAs
+on every layer. They take turns in one run and medians are compared, so that a slower minute of the machine falls on all of them.
 
     python dev.py benchmark denoising                     128x128 on a CPU
     python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, diffusers_unet, motion_file
+from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, diffusers_unet, motion_file, with_loras
 from _pack import import_pack
 
 import_pack()
@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="timed runs of each, in turn")
     parser.add_argument("--guided", action="store_true", help="add the teacher's 50 steps with CFG (100 evaluations)")
     return parser.parse_args()
 
@@ -59,8 +59,13 @@ def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folde
     save_file(motion_file(dtype), path)
     bare = apply_schedule(comfyui_model(dtype), T2V)
     ours = attach_motion(bare, load_motion_module(str(path)), gamma=1.0)
+    # On weights of its own: merging is paid once, before sampling, and not at every turn
+    merged = with_loras(
+        attach_motion(apply_schedule(comfyui_model(dtype), T2V), load_motion_module(str(path))), count=2
+    )
     contestants = {
         "AnimateLCM native": denoise_in_comfyui(ours, arguments),
+        "AnimateLCM native, two LoRAs": denoise_in_comfyui(merged, arguments),
         "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
     }
     if arguments.guided:

@@ -216,11 +216,16 @@ def widths(config: MotionConfig) -> list[int]:
 
 
 def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step."""
-    patcher, frames = executor.class_obj.model_patcher, noise.shape[0]
-    config = motion_config_of(patcher)
-    if config is not None and "context_handler" not in patcher.model_options:
+    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step.
+
+    ControlNets run before the UNet, so that what they read of the clip has to be there before the first call.
+    """
+    guider, frames = executor.class_obj, noise.shape[0]
+    config = motion_config_of(guider.model_patcher)
+    if config is not None and "context_handler" not in guider.model_options:
         check_frames(frames, config)
+        options = guider.model_options.setdefault("transformer_options", {})  # a copy, made for this sample
+        options.setdefault("ad_params", clip_parameters(frames))
     if frames == 1:
         logging.warning("AnimateLCM: a single frame has no motion. Set the latent's batch size to 16 frames.")
     return executor(noise, *args, **kwargs)
@@ -236,8 +241,11 @@ def check_frames(frames: int, config: MotionConfig) -> None:
 
 
 def check_all_ran(ran: int, expected: int) -> None:
-    """Refuse a result that part of the motion module had no say in: another node keeps layers from running."""
-    if ran != expected:
+    """Refuse a result that part of the motion module had no say in: another node keeps layers from running.
+
+    None at all is fine: a cache (EasyCache, say) answered in place of the UNet.
+    """
+    if ran not in (0, expected):
         raise MotionModelError(
             f"{ran} of {expected} parts of the motion module ran. Another node on this model replaces or skips "
             "layers of the UNet: take it off the model, or put gamma to 0."

@@ -95,6 +95,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path.name} is a pickle that wants to run code when it is opened, or is damaged; it was not opened. "
             "Download it again, or a .safetensors version of it."
         ) from error
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # what damage makes the parsers raise is not documented
         raise MotionFileError(f"{path.name} is damaged or was not downloaded completely. Download it again.") from error
     return unwrap(content)
@@ -129,15 +131,21 @@ def read_length(name: str, positions: Mapping[str, Tensor]) -> int:
     """Return the longest clip: the length of the position encodings in the file, or AnimateLCM's where it has none."""
     lengths = set()
     for key, encoding in positions.items():
-        frames, channels = encoding.shape[-2:]
-        # What is left is the rounding of the file's dtype: 2^-9 near 1 in bf16.
-        if not torch.allclose(encoding.float(), sinusoid(frames, channels), rtol=0, atol=2**-8):
+        if not is_sinusoid(encoding):
             raise MotionFileError(
                 f"{name} has a position encoding that is not the sinusoid ({key}). Learned encodings are not "
                 f"supported. {EXPECTED}."
             )
-        lengths.add(frames)
+        lengths.add(encoding.shape[-2])
     return min(lengths, default=ANIMATELCM_FRAMES)
+
+
+def is_sinusoid(encoding: Tensor) -> bool:
+    """Return whether a position encoding, (..., frames, channels), is the fixed one."""
+    if encoding.ndim < 2 or encoding.shape[-1] % 2:
+        return False
+    # What is left is the rounding of the file's dtype: 2^-9 near 1 in bf16.
+    return torch.allclose(encoding.float(), sinusoid(*encoding.shape[-2:]), rtol=0, atol=2**-8)
 
 
 def read_config(name: str, weights: Mapping[str, Tensor], max_frames: int, image_encoder: bool) -> MotionConfig:

@@ -13,6 +13,7 @@ from . import folders
 from .compatibility import known
 from .load_motion_module import MotionModule
 from .loras import merge_lora
+from .preflight import with_advice
 
 AUTOMATIC = "automatic (from the motion module)"
 MODELS_OWN = "keep the model's own"
@@ -64,8 +65,10 @@ class AnimateLCMApply(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, acceleration_lora: str | None, style_lora: str | None, schedule: str | None) -> bool | str:
-        """Check what is chosen here; what another node hands over is None at this time."""
+    def validate_inputs(
+        cls, acceleration_lora: str | None = None, style_lora: str | None = None, schedule: str | None = None
+    ) -> bool | str:
+        """Check what is chosen here; what is missing, or handed over by another node, is None at this time."""
         choices = [AUTOMATIC, *SCHEDULES, MODELS_OWN]
         if schedule is not None and schedule not in choices:
             return f"'{schedule}' is not a schedule. Expected one of {', '.join(choices)}."
@@ -73,7 +76,9 @@ class AnimateLCMApply(io.ComfyNode):
         return next(filter(None, (folders.missing(folders.LORAS, name) for name in chosen)), True)
 
     @classmethod
-    def fingerprint_inputs(cls, acceleration_lora: str | None, style_lora: str | None, **_: Any) -> list[float]:
+    def fingerprint_inputs(
+        cls, acceleration_lora: str | None = None, style_lora: str | None = None, **_: Any
+    ) -> list[float]:
         return [folders.modified(folders.LORAS, name) for name in (acceleration_lora, style_lora)]
 
     @classmethod
@@ -92,6 +97,8 @@ class AnimateLCMApply(io.ComfyNode):
         model, clip = merge_lora(model, clip, style_lora, alpha)
         model, clip = merge_lora(model, clip, acceleration_lora, beta)
         model = attach_motion(model, motion_module, gamma)
+        if acceleration_lora != folders.NONE and beta > 0:
+            model = with_advice(model)
         chosen = schedule_of_choice(schedule, motion_module)
         return io.NodeOutput(apply_schedule(model, chosen) if chosen else model, clip)
 

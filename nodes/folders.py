@@ -22,8 +22,9 @@ def register_folders() -> None:
     for folder in (MOTION_MODULES, "checkpoints", LORAS):
         folder_paths.add_model_folder_path(folder, str(PACK_MODELS / folder))
     # A folder that is new to ComfyUI has no extensions, which means: list every file.
-    extensions = folder_paths.folder_names_and_paths[MOTION_MODULES][1]
-    extensions |= folder_paths.supported_pt_extensions
+    folders, extensions = folder_paths.folder_names_and_paths[MOTION_MODULES]
+    known = {*extensions, *folder_paths.supported_pt_extensions}  # another pack may have made a list of them
+    folder_paths.folder_names_and_paths[MOTION_MODULES] = (folders, known)
 
 
 def motion_modules() -> list[str]:

@@ -35,12 +35,12 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, motion_module: str | None) -> bool | str:
-        """Check the name that is chosen here; one that another node hands over is None at this time."""
+    def validate_inputs(cls, motion_module: str | None = None) -> bool | str:
+        """Check the name that is chosen here; one that is missing, or handed over, is None at this time."""
         return (motion_module and folders.missing(folders.MOTION_MODULES, motion_module)) or True
 
     @classmethod
-    def fingerprint_inputs(cls, motion_module: str | None) -> float:
+    def fingerprint_inputs(cls, motion_module: str | None = None) -> float:
         return folders.modified(folders.MOTION_MODULES, motion_module)
 
     @classmethod

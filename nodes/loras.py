@@ -1,6 +1,7 @@
 """LoRA files on a MODEL and its CLIP, through ComfyUI's own LoRA code."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,7 +46,8 @@ def merge_lora(
     merged = count_patches(patched) - count_patches(model)
     if clip is not None:
         merged += count_patches(patched_clip.patcher) - count_patches(clip.patcher)
-    odd = next(misfits(patched), None)
+    clips = [] if clip is None else [(clip.patcher, patched_clip.patcher)]
+    odd = next((key for pair in [(model, patched), *clips] for key in misfits(*pair)), None)
     if odd or not merged:
         reason = f"has another shape than {odd}" if odd else "names no weight of this model"
         raise LoraMismatchError(
@@ -60,14 +62,15 @@ def count_patches(patcher: ModelPatcher) -> int:
     return sum(len(patches) for patches in patcher.patches.values())
 
 
-def misfits(patcher: ModelPatcher) -> Iterator[str]:
-    """Yield the weights whose newest patch is a LoRA of another shape; ComfyUI would log each and leave it out."""
-    for key, patches in patcher.patches.items():
+def misfits(before: ModelPatcher, patched: ModelPatcher) -> Iterator[str]:
+    """Yield the weights whose new patch is a LoRA of another shape; ComfyUI would log each and leave it out."""
+    for key, patches in patched.patches.items():
         adapter, offset = patches[-1][1], patches[-1][3]
-        if getattr(adapter, "name", None) == "lora" and offset is None:
-            weight = comfy.utils.get_attr(patcher.model, key)
-            if residual_shape(adapter.weights) not in (None, (weight.shape[0], weight[0].numel())):
-                yield f"{key} {tuple(weight.shape)}"
+        new = len(patches) > len(before.patches.get(key, []))
+        if new and getattr(adapter, "name", None) == "lora" and offset is None:
+            shape = comfy.utils.get_attr(patched.model, key).shape
+            if residual_shape(adapter.weights) not in (None, (shape[0], math.prod(shape[1:]))):
+                yield f"{key} {tuple(shape)}"
 
 
 def residual_shape(weights: tuple[Any, ...]) -> tuple[int, int] | None:

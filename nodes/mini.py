@@ -79,17 +79,13 @@ class MiniClip(sd1_clip.SD1ClipModel):
         super().__init__(device, dtype, model_options or {}, clip_model=MiniClipModel)
 
 
-class MiniTokenizer(sd1_clip.SD1Tokenizer):
-    """CLIP's tokenizer; textual inversions are 64 wide."""
-
-
 class AnimateLCMMini(comfy.supported_models.SD15):
     """Matches nothing but the mini checkpoint: no other has a context of 64 and 64 channels."""
 
     unet_config = comfy.supported_models.SD15.unet_config | {"context_dim": WIDTH, "model_channels": 64}
 
     def clip_target(self, state_dict: dict[str, Tensor] | None = None) -> ClipTarget:
-        return ClipTarget(MiniTokenizer, MiniClip)
+        return ClipTarget(sd1_clip.SD1Tokenizer, MiniClip)
 
 
 def register_mini() -> None:

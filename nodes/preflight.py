@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..motion.attach import motion_config_of
@@ -12,6 +13,8 @@ from ..sampling.model_sampling import schedule_of
 
 TRAINED_FRAMES = 16
 GOOD_CFG = 2.0
+GOOD_SAMPLERS = ("consistency", "lcm")
+ADVICE = "animatelcm_advice"
 
 
 class PreflightError(ValueError):
@@ -19,15 +22,51 @@ class PreflightError(ValueError):
 
 
 def check_before_sampling(model: ModelPatcher, latent: Tensor, cfg: float, negative: Any | None) -> None:
-    """Raise what cannot work, and log what may be meant but seldom is."""
+    """Raise what cannot work."""
     check_latent(model, latent)
     check_frames(model, latent.shape[0])
     check_guidance(cfg, negative)
-    if schedule_of(model) is None:
-        logging.warning(
-            "AnimateLCM: this model samples on a schedule of its own, not on AnimateLCM's. If that is not meant, "
-            "choose 'automatic' in 'Apply AnimateLCM', and put nodes such as ModelSamplingDiscrete before it."
-        )
+
+
+def with_advice(model: ModelPatcher) -> ModelPatcher:
+    """Return a clone of an accelerated model that logs, before it is sampled, what may be meant but seldom is.
+
+    It does so in every sampler: KSampler's defaults (euler, cfg 8), say, burn the colours of a distilled model.
+    """
+    advised = model.clone()
+    advised.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, ADVICE)
+    advised.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, ADVICE, _advise)
+    return advised
+
+
+def _advise(executor: Any, noise: Tensor, latent_image: Tensor, sampler: Any, *args: Any, **kwargs: Any) -> Tensor:
+    guider = executor.class_obj
+    for advice in filter(None, (_of_guidance(guider), _of_sampler(sampler), _of_schedule(guider.model_patcher))):
+        logging.warning("AnimateLCM: %s", advice)
+    return executor(noise, latent_image, sampler, *args, **kwargs)
+
+
+def _of_guidance(guider: Any) -> str | None:
+    cfg = getattr(guider, "cfg", 1.0)
+    if cfg <= GOOD_CFG:
+        return None
+    return f"cfg {cfg:g} burns colours in; the model has the guidance built in and wants 1 to {GOOD_CFG:g}."
+
+
+def _of_sampler(sampler: Any) -> str | None:
+    name = getattr(getattr(sampler, "sampler_function", None), "__name__", "sample_lcm").removeprefix("sample_")
+    if name in GOOD_SAMPLERS:
+        return None
+    return f"the sampler {name} is not made for this model. Choose 'lcm', or 'AnimateLCM Sampler'."
+
+
+def _of_schedule(model: ModelPatcher) -> str | None:
+    if schedule_of(model) is not None:
+        return None
+    return (
+        "this model samples on a schedule of its own, not on AnimateLCM's. If that is not meant, choose 'automatic' "
+        "in 'Apply AnimateLCM', and put nodes such as ModelSamplingDiscrete before it."
+    )
 
 
 def check_latent(model: ModelPatcher, latent: Tensor) -> None:
@@ -64,14 +103,10 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
 
 
 def check_guidance(cfg: float, negative: Any | None) -> None:
-    """Refuse guidance without a negative prompt, and warn of more than a distilled model bears."""
+    """Refuse guidance without a negative prompt."""
     if cfg > 1.0 and negative is None:
         raise PreflightError(
             f"cfg {cfg:g} compares with a negative prompt, and none is connected. Connect one, or set cfg to 1."
-        )
-    if cfg > GOOD_CFG:
-        logging.warning(
-            "AnimateLCM: cfg %g burns colours in; it has the guidance built in and wants 1 to %g.", cfg, GOOD_CFG
         )
 
 

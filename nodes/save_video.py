@@ -65,8 +65,8 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, format: str | None) -> bool | str:
-        """Check the format that is chosen here; one that another node hands over is None at this time."""
+    def validate_inputs(cls, format: str | None = None) -> bool | str:
+        """Check the format that is chosen here; one that is missing, or handed over, is None at this time."""
         return format in (None, *FORMATS) or f"'{format}' is not a format. Expected one of {', '.join(FORMATS)}."
 
     @classmethod

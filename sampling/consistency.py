@@ -41,7 +41,8 @@ def sample_consistency(
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
         x = denoised
-        if sigmas[i + 1] > 0:
-            noise = noise_sampler(sigmas[i], sigmas[i + 1]) if noise_sampler else step_noise(x.shape, seed, i).to(x)
-            x = x + sigmas[i + 1] * noise
+        lower = sigmas[i + 1]
+        if lower > 0:
+            noise = noise_sampler(sigmas[i], lower) if noise_sampler else step_noise(x.shape, seed, float(lower)).to(x)
+            x = x + lower * noise
     return x

@@ -14,18 +14,22 @@ from torch import Tensor
 def initial_noise(shape: Sequence[int], seed: int) -> Tensor:
     """Return the noise that sampling starts from, (frames, channels, height, width), float32.
 
-    The frames are drawn one after the other from one generator, which is what KSampler draws at once for the same seed.
+    The frames are drawn one after the other from one generator. For sides that are multiples of 16 pixels, KSampler
+    draws the same at once.
     """
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([torch.randn(tuple(shape[1:]), generator=generator) for _ in range(shape[0])])
 
 
-def step_noise(shape: Sequence[int], seed: int, step: int) -> Tensor:
-    """Return the fresh noise that a step adds, (frames, channels, height, width), float32. See `frame_noise`."""
-    return torch.stack([frame_noise(shape[1:], seed, step, frame) for frame in range(shape[0])])
+def step_noise(shape: Sequence[int], seed: int, sigma: float) -> Tensor:
+    """Return the fresh noise of a step to the noise level `sigma`, (frames, channels, height, width), float32."""
+    return torch.stack([frame_noise(shape[1:], seed, sigma, frame) for frame in range(shape[0])])
 
 
-def frame_noise(shape: Sequence[int], seed: int, step: int, frame: int) -> Tensor:
-    """Return one frame's noise of one step, from a generator of its own: the seed of it hashes all three numbers."""
-    digest = hashlib.blake2b(f"{seed} {step} {frame}".encode(), digest_size=8).digest()
+def frame_noise(shape: Sequence[int], seed: int, sigma: float, frame: int) -> Tensor:
+    """Return one frame's noise of one step, from a generator of its own: the seed of it hashes all three numbers.
+
+    The level counts, not the number of the step: a sample that is split in two goes on with new noise.
+    """
+    digest = hashlib.blake2b(f"{seed} {sigma:.4f} {frame}".encode(), digest_size=8).digest()
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))

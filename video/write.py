@@ -53,11 +53,14 @@ def write_video(
 
     Args:
         path: ends in .mp4, .webm or .gif.
-        frames: (frames, height, width, 3), 0 to 1.
+        frames: (frames, height, width, 3 or more), 0 to 1; what comes after RGB is left out.
         settings: frame rate, quality and order.
         metadata: stored as JSON, each entry under its own key, where ComfyUI's page looks for "prompt" and "workflow".
         on_frame: called before each frame is encoded with (frames done, frames in all); it may raise to stop.
     """
+    if frames.shape[-1] < 3:
+        raise VideoError(f"The frames have {frames.shape[-1]} channel(s). Expected RGB: three.")
+    frames = frames[..., :3]
     texts = {key: as_json(value) for key, value in (metadata or {}).items()}
     if path.suffix != ".gif":
         frames = pad_to_even(frames)
@@ -85,6 +88,7 @@ def encode(
     with log.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, bufsize=0) as ffmpeg:
         try:
             feed(ffmpeg.stdin, frames, order, on_frame)
+            finish(ffmpeg, lambda: on_frame(len(order) - 1, len(order)))
         except BaseException:
             ffmpeg.kill()
             raise
@@ -102,6 +106,19 @@ def feed(pipe: IO[bytes] | None, frames: Tensor, order: list[int], on_frame: Cal
                 rest = rest[pipe.write(rest) :]
             except OSError:
                 return  # ffmpeg gave up; its log says why
+
+
+def finish(ffmpeg: "subprocess.Popen[bytes]", still_wanted: Callable[[], None]) -> None:
+    """Wait for what ffmpeg does after the last frame, which for a GIF is nearly everything."""
+    if ffmpeg.stdin:
+        ffmpeg.stdin.close()
+    while True:
+        still_wanted()
+        try:
+            ffmpeg.wait(timeout=0.2)
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def encoder_options(suffix: str, quality: int) -> list[str]:

@@ -52,7 +52,7 @@ def test_every_file_says_what_it_is(run: Path, tmp_path: Path) -> None:
 def test_the_results_have_a_row_for_every_sampler(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "RESULTS", tmp_path / "RESULTS.md")
     monkeypatch.setattr(evaluation, "FEWER_PROMPTS", 2)
-    rows = {name: (sampler, 2) for name, (sampler, _) in evaluation.ROWS.items() if "25" not in name}
+    rows = {name: (sampler, 2) for name, (sampler, _) in list(evaluation.ROWS.items())[:3]}
     monkeypatch.setattr(evaluation, "ROWS", rows)
     evaluation.evaluate(run)
     table = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

@@ -9,9 +9,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from animatelcm.comfyui_server import Refused, Server, outputs
+from animatelcm.distill.metrics import measure
+from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 
 Graph = dict[str, Any]
+PROMPT = "a large red circle moving right on a blue background"
 seeds = itertools.count(1000)  # a graph that ran before is answered from ComfyUI's cache
 
 
@@ -37,6 +42,15 @@ def metadata(video: bytes) -> dict[str, Any]:
         return {name: json.loads(container.metadata[name]) for name in ("prompt", "workflow")}
 
 
+def shown(video: np.ndarray) -> str:
+    """What the pixels show, as a prompt says it."""
+    clip = torch.from_numpy(video).movedim(-1, 1) / 255
+    seen = measure(F.interpolate(clip, size=SIZE, mode="area")[None])
+    assert seen.one_blob
+    assert seen.coherent
+    return f"a large {COLOURS[seen.colour]} {SHAPES[seen.shape]} moving {MOVEMENTS[seen.movement]} on a blue background"
+
+
 def run_for_frames(server: Server, graph: Graph) -> np.ndarray:
     entry = server.run(graph)
     assert entry["status"]["status_str"] == "success", entry["status"]
@@ -50,10 +64,12 @@ def test_every_node_is_registered(server: Server) -> None:
     assert {f"AnimateLCM{name}" for name in names} <= known.keys()
 
 
-def test_the_shipped_graph_makes_a_video_of_16_moving_frames(server: Server, graph: Graph) -> None:
+def test_the_shipped_graph_makes_a_video_of_what_its_prompt_says(server: Server, graph: Graph) -> None:
     video = run_for_frames(server, graph)
     assert video.shape == (16, 256, 256, 3)
-    assert np.abs(video[0].astype(float) - video[-1]).mean() > 1
+    (sampler,) = (node for node in graph.values() if node["class_type"] == "AnimateLCMSampler")
+    assert graph[sampler["inputs"]["positive"][0]]["inputs"]["text"] == PROMPT
+    assert shown(video) == PROMPT
 
 
 def test_the_saved_file_holds_prompt_and_workflow(server: Server, graph: Graph) -> None:
@@ -83,6 +99,18 @@ def test_a_wrong_input_is_refused_with_our_message(
     assert refused.value.answer["error"]["type"] == "prompt_outputs_failed_validation"
     (errors,) = refused.value.answer["node_errors"].values()
     assert errors["class_type"] == node
+
+
+@pytest.mark.parametrize("node", ["AnimateLCMLoadMotionModule", "AnimateLCMApply", "AnimateLCMSaveVideo"])
+def test_a_missing_input_is_named(server: Server, graph: Graph, node: str) -> None:
+    for name in inputs_of(graph, node).keys() - {"clip"}:  # which is optional
+        without = copy.deepcopy(graph)
+        del inputs_of(without, node)[name]
+        with pytest.raises(Refused) as refused:
+            server.queue(without)
+        ((error,),) = (answer["errors"] for answer in refused.value.answer["node_errors"].values())
+        assert error["type"] == "required_input_missing"
+        assert error["extra_info"]["input_name"] == name
 
 
 def test_an_unfit_frame_count_is_explained_before_sampling(server: Server, graph: Graph) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import comfy.controlnet
 import comfy.lora
 import comfy.model_base
 import comfy.model_management
@@ -225,6 +226,20 @@ def test_ad_params_are_published_to_other_packs(model: ModelPatcher) -> None:
     assert set(model.model_options["transformer_options"]) == before
 
 
+def test_ad_params_are_there_when_controlnets_run(model: ModelPatcher) -> None:
+    """They run before the UNet, and outside of what wraps it."""
+    seen: list[Any] = []
+
+    class Control(comfy.controlnet.ControlBase):
+        def get_control(self, x: Tensor, t: Tensor, cond: Any, batched: int, transformer_options: Any) -> None:
+            seen.append(transformer_options["ad_params"]["full_length"])
+
+    positive = prompt(1)
+    positive[0][1]["control"] = Control()
+    sample(model, positive=positive)
+    assert seen == [FRAMES] * STEPS
+
+
 def test_ad_params_of_a_context_handler_are_kept(model: ModelPatcher) -> None:
     seen: list[dict[str, Any]] = []
     given = {"full_length": 9, "context_length": FRAMES, "sub_idxs": [2, 3, 4]}
@@ -388,6 +403,17 @@ def test_a_node_that_skips_layers_is_found_out(model: ModelPatcher, base: ModelP
 
 
 # Full size, and loading
+
+
+def test_a_cache_may_answer_in_place_of_the_unet(model: ModelPatcher, calls: list[int]) -> None:
+    """As ComfyUI's EasyCache does."""
+
+    def cached(executor: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return torch.zeros_like(x)
+
+    model.add_wrapper(WrappersMP.DIFFUSION_MODEL, cached)
+    assert torch.isfinite(sample(model)).all()
+    assert not calls
 
 
 def test_the_places_have_the_widths_of_sd15() -> None:

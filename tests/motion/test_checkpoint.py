@@ -312,6 +312,8 @@ DAMAGES: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         "16 or 32 bits",
     ),
     "learned encoding": (lambda t: t[f"{ATTENTION}pos_encoder.pe"].add_(0.01), "not the sinusoid.*Learned"),
+    "flat encoding": (lambda t: t.update({f"{ATTENTION}pos_encoder.pe": torch.zeros(32)}), "not the sinusoid"),
+    "odd encoding": (lambda t: t.update({f"{ATTENTION}pos_encoder.pe": torch.zeros(1, 32, 33)}), "not the sinusoid"),
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import comfy.sd
 import comfy.utils
 import pytest
 import torch
@@ -57,6 +58,17 @@ def test_loras_are_merged_once_however_often_the_node_runs(
 
 def test_without_loras_no_weight_changes(apply: Callable[..., ModelPatcher]) -> None:
     assert not count_patches(apply())
+
+
+def test_a_misfit_of_another_node_is_not_blamed_on_ours(
+    base: ModelPatcher, apply: Callable[..., ModelPatcher], save_model: SaveModel
+) -> None:
+    name = save_model("loras", "fast.safetensors", lora(11))
+    patched, _ = comfy.sd.load_lora_for_models(base, None, lora(1, width=768), 1.0, 0.0)
+    other = {key.replace("_to_k", "_to_v"): value for key, value in lora(12).items()}
+    assert count_patches(apply(patched, acceleration_lora=save_model("loras", "other.safetensors", other))) == 2
+    with pytest.raises(LoraMismatchError, match="another shape"):
+        apply(style_lora=save_model("loras", "wide.safetensors", lora(1, width=768)), acceleration_lora=name)
 
 
 @pytest.mark.parametrize(

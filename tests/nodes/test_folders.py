@@ -20,8 +20,9 @@ def test_registering_again_changes_nothing() -> None:
     assert {name: list(paths) for name, (paths, _) in folder_paths.folder_names_and_paths.items()} == before
 
 
-def test_folders_that_others_registered_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "animatediff_models", ([str(tmp_path)], set()))
+@pytest.mark.parametrize("kind", [set, list])
+def test_folders_that_others_registered_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type) -> None:
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "animatediff_models", ([str(tmp_path)], kind()))
     folders.register_folders()
     paths, extensions = folder_paths.folder_names_and_paths["animatediff_models"]
     assert paths[0] == str(tmp_path)

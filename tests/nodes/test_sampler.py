@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -167,28 +168,49 @@ def test_more_steps_than_the_schedule_has_are_refused(apply: Apply, sample: Samp
         sample(apply(), steps=30, denoise=0.2)
 
 
+@pytest.fixture
+def accelerated(apply: Apply, save_model: Callable[..., str]) -> Apply:
+    return partial(apply, acceleration_lora=save_model("loras", "fast.safetensors", lora(11)))
+
+
 @pytest.mark.parametrize(
-    ("inputs", "schedule", "message"),
+    ("inputs", "applied", "message"),
     [
-        ({"cfg": 7.0}, None, "cfg 7 burns colours in"),
-        ({}, None, "3 frames; motion modules are trained on 16"),
-        ({}, "keep the model's own", "a schedule of its own"),
+        ({"cfg": 7.0}, {}, "cfg 7 burns colours in"),
+        ({}, {}, "3 frames; motion modules are trained on 16"),
+        ({}, {"schedule": "keep the model's own"}, "a schedule of its own"),
     ],
     ids=["cfg", "frames", "schedule"],
 )
 def test_what_is_seldom_meant_is_logged(
-    apply: Apply,
+    accelerated: Apply,
     sample: Sample,
     negative: Any,
     caplog: pytest.LogCaptureFixture,
     inputs: dict[str, Any],
-    schedule: str | None,
+    applied: dict[str, str],
     message: str,
 ) -> None:
-    model = apply(**({"schedule": schedule} if schedule else {}))
     with caplog.at_level(logging.WARNING):
-        sample(model, negative=negative, **inputs)
+        sample(accelerated(**applied), negative=negative, **inputs)
     assert message in caplog.text
+
+
+def test_in_ksampler_it_is_logged_too(
+    accelerated: Apply, positive: Any, negative: Any, latent: Latent, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        nodes.common_ksampler(accelerated(), 0, 1, 8.0, "euler", "normal", positive, negative, latent)
+    assert "cfg 8 burns colours in" in caplog.text
+    assert "the sampler euler is not made for this model" in caplog.text
+
+
+def test_a_model_without_acceleration_may_be_sampled_as_any_other(
+    apply: Apply, positive: Any, negative: Any, latent: Latent, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        nodes.common_ksampler(apply(), 0, 1, 8.0, "euler", "normal", positive, negative, latent)
+    assert "AnimateLCM" not in caplog.text
 
 
 def test_results_that_are_no_numbers_are_refused() -> None:

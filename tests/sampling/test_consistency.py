@@ -61,7 +61,8 @@ def test_a_trajectory_equals_diffusers(
 ) -> None:
     clean = torch.zeros(SHAPE) if strength == 1.0 else initial_noise(SHAPE, 5)
     noise = initial_noise(SHAPE, 11)
-    fresh = [step_noise(SHAPE, 11, step) for step in range(steps)]
+    sigmas = step_sigmas(schedule, steps, strength)
+    fresh = [step_noise(SHAPE, 11, float(sigma)) for sigma in sigmas[1:]]
 
     scheduler = reference(schedule, steps, strength)
     x_t = noise if strength == 1.0 else scheduler.add_noise(clean, noise, scheduler.timesteps[:1])
@@ -72,11 +73,22 @@ def test_a_trajectory_equals_diffusers(
         x_t = step.prev_sample
 
     sampling = ConsistencySampling(schedule)
-    sigmas = step_sigmas(schedule, steps, strength)
     x = sampling.noise_scaling(sigmas[:1], noise.clone(), clean, max_denoise=strength == 1.0)
     ours = sample_consistency(denoiser(sampling), x, sigmas, {"seed": 11}, disable=True)
     error = float((ours - step.denoised).norm() / step.denoised.norm())
     assert error < 1e-5
+
+
+def test_a_split_sample_equals_the_whole() -> None:
+    def model(x: Tensor, sigma: Tensor, seed: int) -> Tensor:
+        return x / (1 + sigma[0])
+
+    sigmas = step_sigmas(T2V, 4)
+    x = initial_noise(SHAPE, 0) * sigmas[0]
+    options: dict[str, Any] = {"extra_args": {"seed": 3}, "disable": True}
+    halfway = sample_consistency(model, x, sigmas[:3], **options)
+    whole = sample_consistency(model, x, sigmas, **options)
+    assert torch.equal(sample_consistency(model, halfway, sigmas[2:], **options), whole)
 
 
 def test_every_prediction_is_reported_and_the_last_is_the_result() -> None:

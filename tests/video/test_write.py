@@ -188,6 +188,32 @@ def test_what_ffmpeg_says_is_handed_on(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
+@SUFFIXES
+def test_an_interrupt_after_the_last_frame_stops_too(tmp_path: Path, suffix: str) -> None:
+    """Which is when a GIF is made."""
+    calls: list[int] = []
+
+    def interrupt(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) > total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / f"video{suffix}", moving_square(), VideoSettings(), GRAPH, interrupt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_alpha_is_left_out(tmp_path: Path) -> None:
+    frames = moving_square()
+    write_video(tmp_path / "video.mp4", torch.cat((frames, torch.rand(*frames.shape[:3], 1)), dim=-1), VideoSettings())
+    assert psnr(read_video(tmp_path / "video.mp4")[1], frames) > 34
+
+
+def test_masks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"1 channel\(s\)\. Expected RGB"):
+        write_video(tmp_path / "video.mp4", torch.rand(2, 16, 16, 1), VideoSettings())
+
+
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"\.avi is not a video format"):
         write_video(tmp_path / "video.avi", moving_square(2), VideoSettings())
