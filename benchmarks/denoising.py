@@ -1,7 +1,8 @@
 """Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
 
 Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also with two LoRAs
-on every layer. They take turns in one run and medians are compared, so that a slower minute of the machine falls on all of them.
+on every layer. They take turns in one run and medians are compared, so that a slower minute of the machine falls on
+all of them.
 
     python dev.py benchmark denoising                     128x128 on a CPU
     python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
