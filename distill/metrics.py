@@ -21,7 +21,7 @@ COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even p
 SQUARE_ABOVE = 0.84
 TRIANGLE_BELOW = -0.2
 SMALLEST = 60  # pixels of a shape
-DARKEST = 0.6  # of its largest distance from the background that a shape's unlit side still has
+BODY = 0.95  # the quantile of distances that lies in a shape, and not in its eye: shapes cover 8 % or more
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
 
 def _measure(clip: Tensor) -> tuple[Tensor, ...]:
     distance, colour = _distance(clip)
-    full = DARKEST * distance.flatten().quantile(0.98).clamp(min=VISIBLE)
-    cover = _filled((distance / full).clamp(0, 1))
+    cover = _filled((distance / distance.flatten().quantile(BODY).clamp(min=VISIBLE)).clamp(0, 1))
     area = cover.sum((1, 2))
     movement, straying = _path(cover, area)
     return (
@@ -79,7 +78,7 @@ def _distance(clip: Tensor) -> tuple[Tensor, Tensor]:
     border = torch.cat([clip[:, :, 0], clip[:, :, -1], clip[:, :, :, 0], clip[:, :, :, -1]], dim=2)
     background = border.median(dim=2).values
     distance = (clip - background[:, :, None, None]).square().sum(1).sqrt()
-    visible = distance > max(VISIBLE, 0.5 * distance.flatten().quantile(0.98).item())
+    visible = distance > max(VISIBLE, 0.5 * distance.flatten().quantile(BODY).item())
     pixels = clip.permute(0, 2, 3, 1)[visible]
     return distance * (distance > VISIBLE / 2), pixels.median(dim=0).values if len(pixels) else background[0]
 

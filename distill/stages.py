@@ -22,7 +22,7 @@ from .text import WIDTH, build_text_encoder, encode_text
 from .train import Budget, Moment, move_average, rank, save, train
 from .unet import build_motion, build_unet, freeze, noise, video_noise
 
-POOL_CLIPS = 1600
+POOL_CLIPS = 1200
 STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
 STYLE_RANK = 16
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
