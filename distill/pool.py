@@ -10,7 +10,7 @@ from torch import Tensor
 from .autoencoder import encode
 from .scenes import COLOURS, FRAMES, MOVEMENTS, SHAPES, Scenes, draw_scenes, held_out, mirror, partial_caption, render
 
-TOLD_IN_STILLS = 0.8
+TOLD_IN_STILLS = 0.9
 TOLD_IN_CLIPS = 0.95
 
 
