@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+CHOOSE_FORMAT = """format => {
+    const node = window.app.graph.nodes.find(node => node.type === "AnimateLCMSaveVideo")
+    node.widgets.find(widget => widget.name === "format").value = format
+}"""
 GRAPH_AS_PROMPT = "async () => (await window.app.graphToPrompt()).output"
 
 
@@ -64,19 +68,27 @@ def test_the_run_button_makes_a_video_that_plays_in_the_page(
     page.screenshot(path=tmp_path / f"{name}.png")
 
 
-def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(page: "Page", server: Server, name: str) -> None:
+@pytest.mark.parametrize(("format", "type"), [("MP4 (H.264)", "video/mp4"), ("WebM (VP9)", "video/webm")])
+def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(
+    page: "Page", server: Server, name: str, format: str, type: str
+) -> None:
     open_workflow(page, name)
+    page.evaluate(CHOOSE_FORMAT, format)
     with page.expect_response("**/prompt") as answer:
         page.get_by_role("button", name="Run", exact=True).click()
     prompt = answer.value.request.post_data_json["prompt"]
     (file,) = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))
     page.evaluate("() => window.app.graph.clear()")
     page.evaluate(
-        """async url => {
+        """async ([url, name, type]) => {
             const content = await (await fetch(url)).blob()
-            await window.app.handleFile(new File([content], "video.mp4", {type: "video/mp4"}))
+            await window.app.handleFile(new File([content], name, {type}))
         }""",
-        f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}",
+        [
+            f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}",
+            file["filename"],
+            type,
+        ],
     )
     page.wait_for_function("() => window.app.graph.nodes.length > 0")
     assert page.evaluate(GRAPH_AS_PROMPT) == prompt
