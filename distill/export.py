@@ -25,7 +25,7 @@ TOKEN_MAP = "text_model.embeddings.token_embedding.token_map"
 def export(run: Path, models: Path = MODELS) -> list[Path]:
     """Write every file whose stage is done, and return their paths."""
     parts: dict[str, tuple[str, Callable[[], Mapping[str, Tensor]]]] = {
-        "together": (f"checkpoints/{NAME}", lambda: checkpoint_weights(load_base(run), load_autoencoder(run))),
+        "base": (f"checkpoints/{NAME}", lambda: checkpoint_weights(load_base(run), load_autoencoder(run))),
         "motion": (f"animatediff_models/{NAME}_teacher", lambda: _motion(run, "motion", TEACHER_FRAMES)),
         "lcm_image": (f"loras/{NAME}_lcm_lora", lambda: load_lora(run).published()),
         "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),

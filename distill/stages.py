@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..motion.transformer import MotionModule
-from ..sampling.schedule import Schedule
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
-from .diffusion import BASE, MOTION, Model, add_noise, alpha_bar, denoising_loss
+from .diffusion import BASE, MOTION, add_noise, alpha_bar, denoising_loss
 from .distillation import Networks, distillation_loss
 from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
@@ -26,7 +25,6 @@ from .unet import build_motion, build_unet, freeze, noise, video_noise
 POOL_CLIPS = 1200
 STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
 STYLE_RANK = 16
-STILLS_PER_CLIP = 6
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
 IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
@@ -47,24 +45,10 @@ def build_base() -> nn.ModuleDict:
     return nn.ModuleDict({"unet": build_unet(), "text": build_text_encoder()})
 
 
-def load_stills_base(run: Path) -> nn.ModuleDict:
-    """The image model as it was after stills alone."""
-    base = build_base()
-    base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
-    return base
-
-
 def load_base(run: Path) -> nn.ModuleDict:
     base = build_base()
-    base.load_state_dict(load_part(run, "together", "base"))
+    base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
     return freeze(base)
-
-
-def load_part(run: Path, stage: str, part: str) -> dict[str, Tensor]:
-    """The weights of one of several networks that a stage trained."""
-    trained = torch.load(run / f"{stage}.pt", weights_only=True)
-    prefix = f"{part}."
-    return {name.removeprefix(prefix): value for name, value in trained.items() if name.startswith(prefix)}
 
 
 def load_motion(run: Path, stage: str) -> MotionModule:
@@ -78,6 +62,11 @@ def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
     lora = Lora(build_unet(), RANK if stage == "lcm_image" else STYLE_RANK)
     lora.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
     return freeze(lora)
+
+
+def load_text(run: Path) -> dict[str, Tensor]:
+    trained = torch.load(run / "text.pt", weights_only=True)
+    return {name.removeprefix("text."): value for name, value in trained.items() if name.startswith("text.")}
 
 
 def load_pool(run: Path) -> Pool:
@@ -140,10 +129,10 @@ def train_base(run: Path, minutes: float = 45) -> None:
     levels that it will meet under it, and the motion module need not correct them.
     """
     base, pool = build_base(), load_pool(run)
-    if (run / "base.pt").exists():
-        base = load_stills_base(run)  # train it on
+    if (run / "base.pt").exists():  # train it on
+        base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
     else:
-        base["text"].load_state_dict(load_part(run, "text", "text"))
+        base["text"].load_state_dict(load_text(run))
     budget = Budget(minutes, batch=32)
 
     def loss(now: Moment) -> Tensor:
@@ -158,41 +147,22 @@ def train_base(run: Path, minutes: float = 45) -> None:
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
 
-def train_together(run: Path, minutes: float = 15) -> None:
-    """The image model and a motion module together, on stills and clips (our choice).
-
-    On stills alone the image model has hardly any use for the words of movement, and drops them; a motion module, which
-    never sees the text, could then not be told where to go.
-    """
-    base, pool, motion = load_stills_base(run), load_pool(run), build_motion()
+def train_motion(run: Path, minutes: float = 15) -> None:
+    """The teacher's motion module on the frozen image model: noise prediction on clips, with the motion betas."""
+    base, pool, motion = load_base(run), load_pool(run), build_motion()
     for block in motion.blocks():  # start as the image model: a residual branch that adds nothing
         nn.init.zeros_(block.proj_out.weight)
         nn.init.zeros_(block.proj_out.bias)
-    budget = Budget(minutes, batch=2)
-
-    def loss(now: Moment) -> Tensor:
-        clips, captions = pool.draw_clips(budget.share, now.generator)
-        stills, more_captions = pool.draw_stills(STILLS_PER_CLIP * budget.share, now.generator)
-        context = encode_text(base["text"], captions + more_captions)
-        of_clips, of_stills = context[: len(clips)], context[len(clips) :]
-        return denoising(lambda x, t: video_noise(base["unet"], motion, x, t, of_clips), clips, MOTION) + denoising(
-            lambda x, t: noise(base["unet"], x, t, of_stills), stills, BASE
-        )
-
-    trained = nn.ModuleDict({"base": base, "motion": motion})
-    save(run / "together.pt", trained.state_dict() | train("together", run, trained, loss, budget))
-
-
-def train_motion(run: Path, minutes: float = 6) -> None:
-    """The teacher's motion module alone, on the image model as it now is: noise prediction on clips."""
-    base, pool, motion = load_base(run), load_pool(run), build_motion()
-    motion.load_state_dict(load_part(run, "together", "motion"))
-    budget = Budget(minutes, batch=4, learning_rate=5e-4)
+    budget = Budget(minutes, batch=4)
 
     def loss(now: Moment) -> Tensor:
         x0, captions = pool.draw_clips(budget.share, now.generator)
-        context = contexts(base, captions)[0]
-        return denoising(lambda x, t: video_noise(base["unet"], motion, x, t, context), x0, MOTION)
+        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        x = add_noise(x0, epsilon, alpha_bar(MOTION, timestep, x0))
+        with torch.no_grad():
+            context = encode_text(base["text"], captions)
+        predicted = video_noise(base["unet"], motion, x, timestep, context)
+        return denoising_loss(predicted, epsilon, alpha_bar(MOTION, timestep, x0))
 
     save(run / "motion.pt", train("motion", run, motion, loss, budget))
 
@@ -258,17 +228,13 @@ def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
 
     def loss(now: Moment) -> Tensor:
         x0, captions = pool.draw_stills(budget.share, now.generator)
-        styled, context = Merged(unet, lora.merged(unet, 1.0)), contexts(base, captions)[0]
-        return denoising(lambda x, t: noise(styled, x, t, context), x0, BASE)
+        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        share = alpha_bar(BASE, timestep, x0)
+        styled = Merged(unet, lora.merged(unet, 1.0))
+        predicted = noise(styled, add_noise(x0, epsilon, share), timestep, contexts(base, captions)[0])
+        return denoising_loss(predicted, epsilon, share)
 
     save(run / f"style_{style}.pt", lora.state_dict() | train(f"style_{style}", run, lora, loss, budget))
-
-
-def denoising(model: Model, x0: Tensor, schedule: Schedule) -> Tensor:
-    """The loss of predicting the noise of x0 at even timesteps."""
-    timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
-    share = alpha_bar(schedule, timestep, x0)
-    return denoising_loss(model(add_noise(x0, epsilon, share), timestep), epsilon, share)
 
 
 def image_timesteps(count: int) -> Tensor:
@@ -303,7 +269,6 @@ STAGES: dict[str, Callable[..., None]] = {
     "vae": train_vae,
     "pool": encode_pool,
     "base": train_base,
-    "together": train_together,
     "motion": train_motion,
     "lcm_image": train_lcm_image,
     "lcm_video": train_lcm_video,

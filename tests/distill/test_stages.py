@@ -30,9 +30,9 @@ def test_every_stage_leaves_its_result(run: Path) -> None:
 
 def test_the_image_model_starts_from_the_trained_text_encoder(run: Path) -> None:
     key = "text_model.embeddings.token_embedding.weight"
-    trained = stages.load_part(run, "text", "text")[key]
+    trained = stages.load_text(run)[key]
     untrained = stages.build_base()["text"].state_dict()[key]
-    used = stages.load_stills_base(run)["text"].state_dict()[key]
+    used = stages.load_base(run)["text"].state_dict()[key]
     assert (used - trained).abs().mean() < (used - untrained).abs().mean()
 
 
