@@ -162,13 +162,13 @@ def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tens
 
 def eye_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
     """Distance in pixels to the outline of the eye, negative inside: (N, T, 64, 64); what stands still has none."""
-    ahead, size = EYE
+    ahead, share = EYE
     ux, uy = velocity(scenes.movement, scenes.radius * ahead)[:, :, None]
     sunk = torch.where(scenes.shape == SHAPES.index("triangle"), 0.31 * scenes.radius, 0.0)[:, None]
     pixels = torch.arange(SIZE) + 0.5
     dx = (pixels - (x + ux)[..., None])[:, :, None, :]
     dy = (pixels - (y + uy + sunk)[..., None])[:, :, :, None]
-    size = torch.where(scenes.movement < len(DIRECTIONS), size * scenes.radius, -SIZE)
+    size = torch.where(scenes.movement < len(DIRECTIONS), share * scenes.radius, -SIZE)
     return (dx**2 + dy**2).sqrt() - size[:, None, None, None]
 
 

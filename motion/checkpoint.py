@@ -95,7 +95,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path.name} is a pickle that wants to run code when it is opened, or is damaged; it was not opened. "
             "Download it again, or a .safetensors version of it."
         ) from error
-    except (MemoryError, OSError):
+    except MemoryError:
         raise
     except Exception as error:  # what damage makes the parsers raise is not documented
         raise MotionFileError(f"{path.name} is damaged or was not downloaded completely. Download it again.") from error
