@@ -54,13 +54,13 @@ def with_loras(model: Any, count: int, rank: int = 16) -> Any:
     """The model with `count` random LoRAs on every weight matrix of its UNet, through ComfyUI's own LoRA code."""
     import comfy.lora
     import comfy.sd
-    import comfy.utils
 
-    names = {key: name for name, key in comfy.lora.model_lora_keys_unet(model.model, {}).items() if "lora_unet" in name}
+    weights, named = model.model.state_dict(), comfy.lora.model_lora_keys_unet(model.model, {})
+    names = {key: name for name, key in named.items() if "lora_unet" in name and key in weights}
     for _ in range(count):
         lora = {}
         for key, name in names.items():
-            weight = comfy.utils.get_attr(model.model, key)
+            weight = weights[key]
             lora[f"{name}.lora_up.weight"] = 0.01 * torch.randn(weight.shape[0], rank)
             lora[f"{name}.lora_down.weight"] = 0.01 * torch.randn(rank, weight[0].numel())
         model, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)

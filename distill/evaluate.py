@@ -21,7 +21,7 @@ from .train import rank, world
 from .unet import LATENT_SHAPE, video_noise
 
 PROMPTS = 500
-FEWER_PROMPTS = 60  # for the rows around it
+FEWER_PROMPTS = 40  # for the rows around it
 TEACHER_STEPS, TEACHER_CFG = 25, 3.0
 BATCH = 10
 SEED = 7
