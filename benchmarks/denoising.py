@@ -99,7 +99,7 @@ def diffusers_contestant(arguments: argparse.Namespace, dtype: torch.dtype) -> D
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     unet = diffusers_unet(dtype).to(device)
-    scheduler = LCMScheduler(0.00085, 0.012, beta_schedule="linear", original_inference_steps=100)
+    scheduler = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="linear", original_inference_steps=100)
     prompt = torch.randn(arguments.frames, *CONTEXT, dtype=dtype, device=device)
     frames, channels, height, width = latent_shape(arguments)
 
