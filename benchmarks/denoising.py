@@ -9,7 +9,6 @@ all of them.
 """
 
 import argparse
-import logging
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, diffusers_unet, motion_file, with_loras
 from _pack import import_pack
+from tqdm import tqdm
 
 import_pack()
 Denoise = Callable[[], torch.Tensor]
@@ -31,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         contestants = comfyui_contestants(arguments, dtype, Path(folder))
     contestants["diffusers AnimateDiff"] = diffusers_contestant(arguments, dtype)
-    flops = {name: counted_flops(run) for name, run in contestants.items()}
+    flops = {name: counted_flops(run) for name, run in tqdm(contestants.items(), desc="warming up")}
     seconds = alternate(contestants, arguments.rounds)
     print(setting(arguments, dtype))
     print(table(seconds, flops))
@@ -135,12 +135,10 @@ def counted_flops(denoise: Denoise) -> int:
 def alternate(contestants: dict[str, Denoise], rounds: int) -> dict[str, list[float]]:
     """Seconds of `rounds` runs of each contestant, taking turns. Every run ends with its latents on the CPU."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for done in range(rounds):
-        for name, denoise in contestants.items():
-            start = time.perf_counter()
-            denoise()
-            seconds[name].append(time.perf_counter() - start)
-        logging.info("round %d of %d", done + 1, rounds)
+    for name in tqdm(list(contestants) * rounds, desc="taking turns"):
+        start = time.perf_counter()
+        contestants[name]()
+        seconds[name].append(time.perf_counter() - start)
     return seconds
 
 

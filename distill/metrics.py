@@ -21,7 +21,7 @@ COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even p
 SQUARE_ABOVE = 0.84
 TRIANGLE_BELOW = -0.2
 SMALLEST = 60  # pixels of a shape
-BODY = 0.95  # the quantile of distances that lies in a shape, and not in its eye: shapes cover 8 % or more
+BODY = 0.93  # the quantile of distances that lies in a shape, and not in its eye: shapes cover 8 % or more
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
 STYLES = ("plain", "outlined", "hollow")
 
-EYE = (0.45, 0.28)  # how far ahead of the centre of mass, and how large: in radii of the shape
+EYE = (0.48, 0.42)  # how far ahead of the centre of mass, and how large: in radii of the shape
 MIRRORED = (*((4 - i) % 8 for i in range(8)), 8)  # of each movement, left for right
 
 
