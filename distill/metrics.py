@@ -21,7 +21,6 @@ COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even p
 SQUARE_ABOVE = 0.84
 TRIANGLE_BELOW = -0.2
 SMALLEST = 60  # pixels of a shape
-BODY = 0.93  # the quantile of distances that lies in a shape, and not in its eye: shapes cover 8 % or more
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
 
 
 def _measure(clip: Tensor) -> tuple[Tensor, ...]:
-    distance, colour = _distance(clip)
-    cover = _filled((distance / distance.flatten().quantile(BODY).clamp(min=VISIBLE)).clamp(0, 1))
+    distance, colour, contrast = _distance(clip)
+    cover = _filled((distance / contrast).clamp(0, 1))
     area = cover.sum((1, 2))
     movement, straying = _path(cover, area)
     return (
@@ -73,14 +72,17 @@ def _measure(clip: Tensor) -> tuple[Tensor, ...]:
     )
 
 
-def _distance(clip: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each pixel is from its frame's background (F, H, W), and the colour of those furthest (3,)."""
+def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How far each pixel is from its frame's background (F, H, W), the colour of most of what differs, (3,), and how
+    far that one is."""
     border = torch.cat([clip[:, :, 0], clip[:, :, -1], clip[:, :, :, 0], clip[:, :, :, -1]], dim=2)
     background = border.median(dim=2).values
     distance = (clip - background[:, :, None, None]).square().sum(1).sqrt()
-    visible = distance > max(VISIBLE, 0.5 * distance.flatten().quantile(BODY).item())
+    visible = distance > VISIBLE
     pixels = clip.permute(0, 2, 3, 1)[visible]
-    return distance * (distance > VISIBLE / 2), pixels.median(dim=0).values if len(pixels) else background[0]
+    colour = pixels.median(dim=0).values if len(pixels) else background[0]
+    contrast = distance[visible].median() if len(pixels) else torch.tensor(VISIBLE)
+    return distance * (distance > VISIBLE / 2), colour, contrast
 
 
 def _nearest_colour(rgb: Tensor) -> Tensor:

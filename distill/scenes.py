@@ -1,7 +1,7 @@
 """The rendered data: one coloured shape moving over a plain background, with the caption that says so.
 
-What moves has an eye that looks ahead (our choice). A motion module never sees the text: as on photographs of walking
-people or driving cars, a single frame has to show where it goes, or the image model would have no use for the word.
+What moves has a bright front (our choice). A motion module never sees the text: as on photographs of walking people or
+driving cars, a single frame has to show where it goes, or the image model would have no use for the word.
 
 Everything is drawn from a seed and nothing is stored. Positions are in pixels of a 64 x 64 image, x to the right
 and y down; speeds are in pixels per frame. Colours are RGB in 0..1.
@@ -38,7 +38,7 @@ MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
 STYLES = ("plain", "outlined", "hollow")
 
-EYE = (0.48, 0.42)  # how far ahead of the centre of mass, and how large: in radii of the shape
+FRONT = 0.2  # how far ahead of the centre of mass it begins, in radii of the shape
 MIRRORED = (*((4 - i) % 8 for i in range(8)), 8)  # of each movement, left for right
 
 
@@ -138,12 +138,12 @@ def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
     x = scenes.x[:, None] + vx[:, None] * times
     y = scenes.y[:, None] + vy[:, None] * times
     distance = signed_distance(scenes.shape, x, y, scenes.radius)
-    eye = torch.maximum(distance + 1, eye_distance(scenes, x, y))  # never over the edge
+    front = torch.maximum(distance, front_distance(scenes, x, y))
     palette = torch.tensor(tuple(PALETTE.values()))
     names = tuple(PALETTE)
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
-    return _paint(distance, eye, colour, background, style)
+    return _paint(distance, front, colour, background, style)
 
 
 def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
@@ -160,19 +160,18 @@ def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tens
     return torch.where(shape == 0, circle, torch.where(shape == 1, square, triangle))
 
 
-def eye_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
-    """Distance in pixels to the outline of the eye, negative inside: (N, T, 64, 64); what stands still has none."""
-    ahead, share = EYE
-    ux, uy = velocity(scenes.movement, scenes.radius * ahead)[:, :, None]
+def front_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
+    """Distance in pixels to the line where the front begins, negative ahead: (N, T, 64, 64). What is still has none."""
+    ux, uy = velocity(scenes.movement, torch.ones(len(scenes)))[:, :, None, None, None]
     sunk = torch.where(scenes.shape == SHAPES.index("triangle"), 0.31 * scenes.radius, 0.0)[:, None]
     pixels = torch.arange(SIZE) + 0.5
-    dx = (pixels - (x + ux)[..., None])[:, :, None, :]
-    dy = (pixels - (y + uy + sunk)[..., None])[:, :, :, None]
-    size = torch.where(scenes.movement < len(DIRECTIONS), share * scenes.radius, -SIZE)
-    return (dx**2 + dy**2).sqrt() - size[:, None, None, None]
+    dx = (pixels - x[..., None])[:, :, None, :]
+    dy = (pixels - (y + sunk)[..., None])[:, :, :, None]
+    begins = torch.where(scenes.movement < len(DIRECTIONS), FRONT * scenes.radius, SIZE)
+    return begins[:, None, None, None] - (ux * dx + uy * dy)
 
 
-def _paint(distance: Tensor, eye: Tensor, colour: Tensor, background: Tensor, style: str) -> Tensor:
+def _paint(distance: Tensor, front: Tensor, colour: Tensor, background: Tensor, style: str) -> Tensor:
     """Antialiased: the share of a pixel that is covered is taken from the distance of its centre."""
 
     def over(image: Tensor, paint: Tensor, cover: Tensor) -> Tensor:
@@ -180,11 +179,11 @@ def _paint(distance: Tensor, eye: Tensor, colour: Tensor, background: Tensor, st
 
     rgb, ground = colour[:, None, :, None, None], background[:, None, :, None, None]
     bright = torch.where(background.mean(1) > 0.9, 0.1, 0.98)[:, None, None, None, None]  # dark on white
-    image = over(over(ground, rgb, 0.5 - distance), bright, 0.5 - eye)
+    image = over(over(ground, rgb, 0.5 - distance), bright, 0.5 - front)
     if style == "outlined":
         image = over(image, bright, torch.minimum(0.5 - distance, distance + 3.0))
     if style == "hollow":
-        image = over(image, ground, torch.minimum(-3.5 - distance, eye))
+        image = over(image, ground, -3.5 - distance)
     return image
 
 

@@ -1,11 +1,10 @@
 """Scenes: what a seed fixes, what is held out, what stays inside the image, what captions say."""
 
-import math
-
 import torch
 from animatelcm.distill.scenes import (
     COLOURS,
     FRAMES,
+    FRONT,
     MOVEMENTS,
     SHAPES,
     SIZE,
@@ -16,6 +15,7 @@ from animatelcm.distill.scenes import (
     partial_caption,
     render,
     signed_distance,
+    velocity,
 )
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
@@ -58,20 +58,22 @@ def test_a_mirrored_scene_is_the_clip_mirrored() -> None:
     assert torch.allclose(render(mirror(scenes), TIMES), render(scenes, TIMES).flip(-1), atol=1e-3)
 
 
-def test_what_moves_has_an_eye_ahead_and_what_stands_still_has_none() -> None:
+def test_what_moves_has_a_bright_front_and_what_stands_still_has_none() -> None:
     scenes = draw_scenes(60, seed=11)
     clips = render(scenes, TIMES[:1])[:, 0]
+    vx, vy = velocity(scenes.movement, torch.ones(60))
     for index, clip in enumerate(clips):
-        movement = int(scenes.movement[index])
         inside = (signed_distance(scenes.shape, scenes.x[:, None], scenes.y[:, None], scenes.radius) < -2)[index, 0]
-        eye = inside & ((clip.amax(0) - clip.amin(0)) < 0.02)  # the one thing without a hue
-        if MOVEMENTS[movement] == "standing still":
-            assert not eye.any()
+        bright = inside & ((clip.amax(0) - clip.amin(0)) < 0.02)  # the one thing without a hue
+        if MOVEMENTS[scenes.movement[index]] == "standing still":
+            assert not bright.any()
             continue
-        rows, columns = eye.nonzero(as_tuple=True)
         sunk = 0.31 * scenes.radius[index] if SHAPES[scenes.shape[index]] == "triangle" else 0
-        dx, dy = columns.float().mean() + 0.5 - scenes.x[index], rows.float().mean() + 0.5 - scenes.y[index] - sunk
-        assert round(math.atan2(-dy, dx) / (math.pi / 4)) % 8 == movement, caption(scenes, index)
+        y, x = (axis + 0.5 for axis in inside.nonzero(as_tuple=True))
+        ahead = vx[index] * (x - scenes.x[index]) + vy[index] * (y - scenes.y[index] - sunk)
+        begins = FRONT * scenes.radius[index]
+        assert bright[inside][ahead > begins + 1].all(), caption(scenes, index)
+        assert not bright[inside][ahead < begins - 1].any(), caption(scenes, index)
 
 
 def test_a_caption_says_everything() -> None:
