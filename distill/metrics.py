@@ -73,15 +73,16 @@ def _measure(clip: Tensor) -> tuple[Tensor, ...]:
 
 
 def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How far each pixel is from its frame's background (F, H, W), the colour of most of what differs, (3,), and how
-    far that one is."""
+    """How far each pixel is from its frame's background (F, H, W), the colour of what differs and has one, (3,), and
+    how far most of it is."""
     border = torch.cat([clip[:, :, 0], clip[:, :, -1], clip[:, :, :, 0], clip[:, :, :, -1]], dim=2)
     background = border.median(dim=2).values
     distance = (clip - background[:, :, None, None]).square().sum(1).sqrt()
     visible = distance > VISIBLE
-    pixels = clip.permute(0, 2, 3, 1)[visible]
+    coloured = visible & (clip.amax(1) - clip.amin(1) > VISIBLE)  # a bright front is not
+    pixels = clip.permute(0, 2, 3, 1)[coloured]
     colour = pixels.median(dim=0).values if len(pixels) else background[0]
-    contrast = distance[visible].median() if len(pixels) else torch.tensor(VISIBLE)
+    contrast = distance[visible].median() if visible.any() else torch.tensor(VISIBLE)
     return distance * (distance > VISIBLE / 2), colour, contrast
 
 

@@ -101,6 +101,12 @@ def motion_config_of(model: ModelPatcher) -> MotionConfig | None:
     return attached[0].model.config if attached else None
 
 
+def motion_of(executor: Any) -> MotionModule:
+    """Return the motion module of the model that an APPLY_MODEL wrapper runs in."""
+    net: MotionModule = executor.class_obj.current_patcher.get_additional_models_with_key(KEY)[0].model
+    return net
+
+
 @dataclass(frozen=True)
 class MotionResidual:
     """An APPLY_MODEL wrapper: hangs the motion module on the UNet, calls it, and takes everything off again."""
@@ -124,13 +130,12 @@ class MotionResidual:
         options.setdefault("ad_params", clip_parameters(frames))
         if self.gamma == 0:
             return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
-        base_model = executor.class_obj
-        motion = base_model.current_patcher.get_additional_models_with_key(KEY)[0].model
+        unet, motion = executor.class_obj.diffusion_model, motion_of(executor)
         check_frames(frames, motion.config)
         ran: set[TemporalTransformer] = set()
         handles = []
         try:
-            for place, block in zip(places(base_model.diffusion_model, motion.config), motion.blocks(), strict=True):
+            for place, block in zip(places(unet, motion.config), motion.blocks(), strict=True):
                 handles.append(place.register_forward_hook(Residual(block, frames, self.gamma, ran.add)))
             output = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
         finally:

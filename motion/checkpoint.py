@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .config import MotionConfig
+from .config import ImageEncoderConfig, MotionConfig, ResidualConfig
 from .grammar import is_position, join_projections, name_in_files, our_key, split_projections, without_wrapper
 from .position import sinusoid
 from .refusal import (
@@ -29,7 +29,6 @@ from .transformer import MotionModule
 # AnimateLCM's modules store no position encoding; its code builds one for 64 frames.
 ANIMATELCM_FRAMES = 64
 V1_FRAMES = 24
-IMAGE_ENCODER = "img_encoder."
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 V1_NOTE = (
@@ -37,7 +36,8 @@ V1_NOTE = (
     "normalization over all frames, which is not emulated: videos may flicker. Later modules do without."
 )
 IMAGE_NOTE = (
-    "{name} has AnimateLCM's image encoder. It is left aside: without an image, the module makes video from text."
+    "{name} animates pictures: put 'AnimateLCM Image to Video' behind 'Apply AnimateLCM'. Without a picture it makes "
+    "video from text."
 )
 
 
@@ -67,15 +67,10 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
     path = Path(path)
     tensors = {without_wrapper(key): value for key, value in read_tensors(path).items()}
     refuse_other_models(path.name, tensors)
-    image_encoder = any(key.startswith(IMAGE_ENCODER) for key in tensors)
     positions = {key: value for key, value in tensors.items() if is_position(key)}
     # A key that is no weight of a motion module keeps its name, so that `check_weights` names it.
-    weights = {
-        our_key(key) or key: value
-        for key, value in tensors.items()
-        if key not in positions and not key.startswith(IMAGE_ENCODER)
-    }
-    config = read_config(path.name, weights, read_length(path.name, positions), image_encoder)
+    weights = {our_key(key) or key: value for key, value in tensors.items() if key not in positions}
+    config = read_config(path.name, weights, read_length(path.name, positions))
     check_weights(path.name, weights, config)
     dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
     return MotionCheckpoint(config, join_projections(weights), dtype, notes(path.name, config, positions))
@@ -148,7 +143,7 @@ def is_sinusoid(encoding: Tensor) -> bool:
     return torch.allclose(encoding.float(), sinusoid(*encoding.shape[-2:]), rtol=0, atol=2**-8)
 
 
-def read_config(name: str, weights: Mapping[str, Tensor], max_frames: int, image_encoder: bool) -> MotionConfig:
+def read_config(name: str, weights: Mapping[str, Tensor], max_frames: int) -> MotionConfig:
     """Return the shape of the module from the names and shapes of its weights."""
     try:
         return MotionConfig(
@@ -158,12 +153,28 @@ def read_config(name: str, weights: Mapping[str, Tensor], max_frames: int, image
             down_modules=count_modules(weights, "down_blocks"),
             up_modules=count_modules(weights, "up_blocks"),
             max_frames=max_frames,
-            image_encoder=image_encoder,
+            image_encoder=read_image_encoder(weights) if has_group(weights, "image_encoder") else None,
         )
     except KeyError as error:
         raise MotionFileError(f"{name} lacks {name_in_files(error.args[0])}. {EXPECTED}. Download it again.") from error
     except ValueError as error:
         raise MotionFileError(f"{name} is not a motion module for SD1.5: {error} {EXPECTED}.") from error
+
+
+def read_image_encoder(weights: Mapping[str, Tensor]) -> ImageEncoderConfig:
+    """Return the shape of the image encoder."""
+    body = "image_encoder.body"
+    count = len({match[1] for key in weights if (match := re.match(rf"{body}\.(\d+)\.", key))})
+    blocks = (
+        ResidualConfig(
+            channels=len(weights[f"{body}.{i}.block1.weight"]),
+            kernel=weights[f"{body}.{i}.block2.weight"].shape[-1],
+            in_conv=f"{body}.{i}.in_conv.weight" in weights,
+            skep=f"{body}.{i}.skep.weight" in weights,
+        )
+        for i in range(count)
+    )
+    return ImageEncoderConfig(tuple(blocks))
 
 
 def has_group(weights: Mapping[str, Tensor], group: str) -> bool:

@@ -4,6 +4,48 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class ResidualConfig:
+    """One residual block of an image encoder.
+
+    Attributes:
+        channels: width.
+        kernel: size of all its convolutions but "block1".
+        in_conv: whether a convolution comes first, as it must where the width changes.
+        skep: whether the residual sum has a convolution.
+    """
+
+    channels: int
+    kernel: int = 1
+    in_conv: bool = False
+    skep: bool = False
+
+
+@dataclass(frozen=True)
+class ImageEncoderConfig:
+    """AnimateLCM-I2V's image encoder, as read from its file.
+
+    Attributes:
+        blocks: the residual blocks, outermost first; each level has as many.
+        levels: how many levels of the UNet they are shared among.
+        latent_channels: of the pictures' latents.
+    """
+
+    blocks: tuple[ResidualConfig, ...]
+    levels: int = 4
+    latent_channels: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.blocks or len(self.blocks) % self.levels:
+            raise ValueError(f"{len(self.blocks)} blocks of an image encoder cannot be shared among {self.levels}.")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Width of each level's feature, that of its last block."""
+        per_level = len(self.blocks) // self.levels
+        return tuple(block.channels for block in self.blocks[per_level - 1 :: per_level])
+
+
+@dataclass(frozen=True)
 class MotionConfig:
     """Where a motion module adds its temporal transformers, and how wide and long they are.
 
@@ -17,7 +59,7 @@ class MotionConfig:
         up_modules: temporal transformers per up block.
         max_frames: length of the position encoding, the longest clip in frames.
         heads: attention heads.
-        image_encoder: whether the file also has AnimateLCM-I2V's image encoder.
+        image_encoder: of AnimateLCM-I2V's image encoder; None for the other files, which have none.
     """
 
     down_channels: tuple[int, ...]
@@ -27,7 +69,7 @@ class MotionConfig:
     up_modules: int = 3
     max_frames: int = 64
     heads: int = 8
-    image_encoder: bool = False
+    image_encoder: ImageEncoderConfig | None = None
 
     def __post_init__(self) -> None:
         for channels in {*self.down_channels, *self.up_channels, self.mid_channels or self.heads}:
@@ -35,3 +77,8 @@ class MotionConfig:
                 raise ValueError(
                     f"{channels} channels cannot be split into {self.heads} attention heads of equal width."
                 )
+        if self.image_encoder and self.image_encoder.channels != self.down_channels:
+            raise ValueError(
+                f"its image encoder has levels of {self.image_encoder.channels} channels, its down blocks have "
+                f"{self.down_channels}."
+            )

@@ -38,6 +38,7 @@ WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of data-parallel training
 BLOCK = r"(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
 FILE_KEY = re.compile(BLOCK + r"\.motion_modules\.(\d+)\.(?:temporal_transformer\.)?(.+)")
 OUR_KEY = re.compile(BLOCK + r"\.(\d+)\.(.+)")
+THEIR_ENCODER, OUR_ENCODER = "img_encoder.", "image_encoder."
 POSITION = re.compile(
     r"transformer_blocks\.0\.(?:attention_blocks\.\d+\.pos_encoder\.(?:pe|pos_encoding)|pos_embed\.pe)"
 )
@@ -56,6 +57,8 @@ def is_position(key: str) -> bool:
 
 def our_key(key: str) -> str | None:
     """Return our name of a weight in a file, the projections still apart, or None for a key that is no such weight."""
+    if key.startswith(THEIR_ENCODER):
+        return key.replace(THEIR_ENCODER, OUR_ENCODER, 1)
     match = FILE_KEY.fullmatch(key)
     if match is None:
         return None
@@ -68,6 +71,8 @@ def our_key(key: str) -> str | None:
 
 def published_key(key: str) -> str:
     """Return the published name of a weight of ours; the projections must be apart."""
+    if key.startswith(OUR_ENCODER):
+        return key.replace(OUR_ENCODER, THEIR_ENCODER, 1)
     match = OUR_KEY.fullmatch(key)
     if match is None:
         raise KeyError(key)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import MotionConfig
+from .image_encoder import ImageEncoder
 from .position import sinusoid
 
 # CUDA's fused attention kernels put (batch x heads) in a grid dimension that ends at 65535 (PyTorch #142228, #146704).
@@ -109,7 +110,7 @@ class TemporalTransformer(nn.Module):
 
 
 class MotionModule(nn.Module):
-    """All temporal transformers of a motion module, grouped by the UNet block they follow.
+    """All temporal transformers of a motion module, grouped by the UNet block they follow, and its image encoder.
 
     Args:
         config: widths and counts.
@@ -128,6 +129,8 @@ class MotionModule(nn.Module):
         self.down_blocks = nn.ModuleList(transformers(c, config.down_modules) for c in config.down_channels)
         self.mid_block = transformers(config.mid_channels, 1) if config.mid_channels else nn.ModuleList()
         self.up_blocks = nn.ModuleList(transformers(c, config.up_modules) for c in config.up_channels)
+        encoder = config.image_encoder
+        self.image_encoder = ImageEncoder(encoder, operations, **factory) if encoder else None
 
     def blocks(self) -> Iterator[TemporalTransformer]:
         """Yield the temporal transformers in the order in which the UNet calls them."""

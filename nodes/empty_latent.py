@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from .compatibility import known
-from .inputs import size_input
+from .inputs import frames_input, size_input
 
 
 class AnimateLCMEmptyLatent(io.ComfyNode):
@@ -21,14 +21,7 @@ class AnimateLCMEmptyLatent(io.ComfyNode):
             inputs=[
                 size_input("width"),
                 size_input("height"),
-                io.Int.Input(
-                    "frames",
-                    default=16,
-                    min=1,
-                    max=4096,
-                    tooltip="Length in frames, at least 2. Motion modules are trained on 16 frames, which is 2 seconds "
-                    "at 8 frames per second; they end at some length, AnimateLCM's at 64.",
-                ),
+                frames_input(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="One empty latent per frame.")],
             **known(io.Schema, search_aliases=["empty latent video", "frames"]),

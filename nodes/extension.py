@@ -6,6 +6,7 @@ from .apply import AnimateLCMApply
 from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
 from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
+from .image_to_video import AnimateLCMImageToVideo
 from .load_motion_module import AnimateLCMLoadMotionModule
 from .mini import register_mini
 from .sampler import AnimateLCMSampler
@@ -26,4 +27,5 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMSigmas,
             AnimateLCMSamplerSelect,
             AnimateLCMSaveVideo,
+            AnimateLCMImageToVideo,
         ]

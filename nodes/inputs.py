@@ -19,3 +19,12 @@ def size_input(side: str) -> io.Int.Input:
     """The "width" or the "height" of a frame, in pixels."""
     tooltip = f"{side.capitalize()} in pixels, 64 to 4096 by 8. SD1.5 is made for 512, the mini family for 64."
     return io.Int.Input(side, default=512, min=64, max=4096, step=8, tooltip=tooltip)
+
+
+def frames_input() -> io.Int.Input:
+    """How long the video is."""
+    tooltip = (
+        "Length in frames, at least 2. Motion modules are trained on 16 frames, which is 2 seconds at 8 frames per "
+        "second; they end at some length, AnimateLCM's at 64."
+    )
+    return io.Int.Input("frames", default=16, min=1, max=4096, tooltip=tooltip)

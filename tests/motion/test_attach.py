@@ -37,23 +37,11 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..nodes.conftest import UNET
+from .comfy_model import CONTEXT, FRAMES, STEPS, build_model, hooks, prompt, sample
 from .conftest import CONFIG, fill
 
-FRAMES, SIZE, CONTEXT = 3, 8, UNET["context_dim"]
 PLACES = 21
-SIGMAS = (14.0, 3.0, 0.0)
-STEPS = len(SIGMAS) - 1
 LORA_WEIGHTS = 282  # weight matrices of SD1.5's UNet
-Conds = list[list[Any]]
-
-
-def build_model(kind: type = comfy.supported_models.SD15, **changes: Any) -> ModelPatcher:
-    """A model as a checkpoint loader returns it, its weights not set."""
-    config = kind(UNET | changes)
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, "")
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
-    return patcher(model, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
 
 
 @pytest.fixture(scope="module")
@@ -89,31 +77,6 @@ def nothing_is_left(base: ModelPatcher) -> Iterator[None]:
     after = base.model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[key], before[key]) for key in before)
-
-
-def hooks(model: ModelPatcher) -> int:
-    return sum(len(layer._forward_hooks) + len(layer._forward_pre_hooks) for layer in model.model.modules())
-
-
-def prompt(seed: int) -> Conds:
-    return [[torch.randn(1, 8, CONTEXT, generator=torch.Generator().manual_seed(seed)), {}]]
-
-
-def sample(
-    model: ModelPatcher,
-    frames: int = FRAMES,
-    cfg: float = 1.0,
-    positive: Conds | None = None,
-    sigmas: tuple[float, ...] = SIGMAS,
-    callback: Callable[..., None] | None = None,
-) -> Tensor:
-    noise = torch.randn(frames, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    sampler = comfy.samplers.sampler_object("euler")
-    conds = positive or prompt(1), prompt(2)
-    options: dict[str, Any] = {"callback": callback, "disable_pbar": True, "seed": 1}
-    return comfy.sample.sample_custom(
-        model, noise, cfg, sampler, torch.tensor(sigmas), *conds, torch.zeros_like(noise), **options
-    )
 
 
 @pytest.fixture

@@ -13,12 +13,15 @@ import torch
 from animatelcm.motion.checkpoint import MotionCheckpoint, read_motion_module
 from animatelcm.motion.config import MotionConfig
 from animatelcm.motion.grammar import published_state_dict
+from animatelcm.motion.image_encoder import ImageEncoder
 from animatelcm.motion.refusal import MotionFileError
 from animatelcm.motion.transformer import MotionModule
 from diffusers import MotionAdapter
 from torch import Tensor
 
 from .conftest import CONFIG, fill
+from .test_image_encoder import WIDTHS
+from .test_image_encoder import published as image_encoder
 
 Tensors = dict[str, Tensor]
 Save = Callable[..., Path]
@@ -49,11 +52,9 @@ def renamed(tensors: Tensors, old: str, new: str) -> Tensors:
     return {key.replace(old, new): value for key, value in tensors.items()}
 
 
-def with_image_encoder(tensors: Tensors) -> Tensors:
-    return tensors | {
-        "img_encoder.conv_in.weight": torch.zeros(32, 4, 3, 3),
-        "img_encoder.conv_in.bias": torch.zeros(32),
-    }
+def encoder_weights() -> Tensors:
+    encoder = fill(ImageEncoder(image_encoder(WIDTHS)), seed=4)
+    return {f"image_encoder.{key}": value for key, value in encoder.state_dict().items()}
 
 
 NO_MID = dataclasses.replace(CONFIG, mid_channels=None)
@@ -62,8 +63,8 @@ NO_MID = dataclasses.replace(CONFIG, mid_channels=None)
 FORMATS: dict[str, tuple[Callable[[Tensors], Tensors], MotionConfig]] = {
     "AnimateLCM_sd15_t2v": (published, CONFIG),
     "AnimateLCM_sd15_i2v": (
-        lambda w: with_image_encoder(published(w)),
-        dataclasses.replace(CONFIG, image_encoder=True),
+        lambda w: published(w | encoder_weights()),
+        dataclasses.replace(CONFIG, image_encoder=image_encoder(WIDTHS)),
     ),
     "AnimateLCM's own code": (lambda w: renamed(published(w, 64), ".pe", ".pos_encoding"), CONFIG),
     "mm_sd_v15_v2": (lambda w: published(w, 32), dataclasses.replace(CONFIG, max_frames=32)),
@@ -86,7 +87,7 @@ def assert_holds(checkpoint: MotionCheckpoint, config: MotionConfig, weights: Te
 @pytest.mark.parametrize("form", FORMATS)
 def test_published_files_are_read(form: str, container: str, weights: Tensors, save: Save) -> None:
     build, config = FORMATS[form]
-    assert_holds(read_motion_module(save(build(weights), container)), config, weights)
+    assert_holds(read_motion_module(save(build(weights), container)), config, weights | encoder_weights())
 
 
 @pytest.mark.parametrize("mid_block", [True, False])
@@ -149,7 +150,7 @@ def test_published_names_come_back(frames: int | None, weights: Tensors, save: S
     ("form", "note"),
     [
         ("mm_sd_v15", "first version.*group normalization over all frames"),
-        ("AnimateLCM_sd15_i2v", "image encoder.*left aside"),
+        ("AnimateLCM_sd15_i2v", "animates pictures.*AnimateLCM Image to Video"),
         ("AnimateLCM_sd15_t2v", None),
         ("v3_sd15_mm", None),
     ],
@@ -324,6 +325,22 @@ def test_damaged_motion_modules_are_refused(damage: str, weights: Tensors, save:
     spoil(tensors)
     with pytest.raises(MotionFileError, match=message):
         read_motion_module(save(tensors))
+
+
+@pytest.mark.parametrize(
+    ("removed", "message"),
+    [
+        ("body.3.block1.weight", "lacks img_encoder.body.3.block1.weight"),
+        ("body.2.in_conv.bias", "lacks img_encoder.body.2.in_conv.bias"),
+        ("body.7", "7 blocks of an image encoder"),
+        ("body", "lacks|0 blocks"),
+    ],
+)
+def test_a_damaged_image_encoder_is_refused(removed: str, message: str, weights: Tensors, save: Save) -> None:
+    tensors = published(weights | encoder_weights())
+    kept = {key: value for key, value in tensors.items() if not key.startswith(f"img_encoder.{removed}")}
+    with pytest.raises(MotionFileError, match=message):
+        read_motion_module(save(kept))
 
 
 @pytest.mark.parametrize("channels", [36, 40])

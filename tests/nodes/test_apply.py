@@ -107,7 +107,7 @@ def test_a_choice_of_schedule(apply: Callable[..., ModelPatcher], choice: str, s
 
 def test_automatic_follows_the_motion_module(apply: Callable[..., ModelPatcher], motion: ModelPatcher) -> None:
     config = motion.model.config
-    object.__setattr__(config, "image_encoder", True)
+    object.__setattr__(config, "image_encoder", object())
     assert schedule_of(apply()) == I2V
 
 

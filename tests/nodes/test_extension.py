@@ -47,6 +47,20 @@ INPUTS = {
         "quality": 80,
         "ping_pong": False,
     },
+    "AnimateLCMImageToVideo": {
+        "model": None,
+        "vae": None,
+        "image": None,
+        "width": 512,
+        "height": 512,
+        "frames": 16,
+        "motion_scale": 0.8,
+        "strength": 1.0,
+        "start": 0.0,
+        "end": 1.0,
+        "keyframes": "",
+        "level_strengths": "1, 1, 1, 1",
+    },
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -56,6 +70,7 @@ OUTPUTS = {
     "AnimateLCMSigmas": ["sigmas"],
     "AnimateLCMSamplerSelect": ["sampler"],
     "AnimateLCMSaveVideo": [],
+    "AnimateLCMImageToVideo": ["model", "latent"],
 }
 OPTIONAL = {("AnimateLCMApply", "clip"), ("AnimateLCMSampler", "negative")}
 
@@ -106,7 +121,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 14
+    assert len(numbers) == 21
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max
