@@ -147,17 +147,17 @@ def train_base(run: Path, minutes: float = 45) -> None:
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
 
-def train_motion(run: Path, minutes: float = 15) -> None:
+def train_motion(run: Path, minutes: float = 40) -> None:
     """The teacher's motion module on the frozen image model: noise prediction on clips, with the motion betas."""
     base, pool, motion = load_base(run), load_pool(run), build_motion()
     for block in motion.blocks():  # start as the image model: a residual branch that adds nothing
         nn.init.zeros_(block.proj_out.weight)
         nn.init.zeros_(block.proj_out.bias)
-    budget = Budget(minutes, batch=4)
+    budget = Budget(minutes, batch=2)
 
     def loss(now: Moment) -> Tensor:
         x0, captions = pool.draw_clips(budget.share, now.generator)
-        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
+        timestep, epsilon = clip_timesteps(len(x0), now.generator), torch.randn_like(x0)
         x = add_noise(x0, epsilon, alpha_bar(MOTION, timestep, x0))
         with torch.no_grad():
             context = encode_text(base["text"], captions)
@@ -189,7 +189,7 @@ def train_lcm_image(run: Path, minutes: float = 6) -> None:
     save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
 
 
-def train_lcm_video(run: Path, minutes: float = 12) -> None:
+def train_lcm_video(run: Path, minutes: float = 20) -> None:
     """The AnimateLCM motion module: consistency distillation of clips; only the motion module trains.
 
     The paper's initialization strategy: the target starts as the image model without the LoRA, which enters it through
@@ -240,6 +240,16 @@ def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
 def image_timesteps(count: int) -> Tensor:
     """Half of them evenly, half from where a circle becomes a square (our choice: shapes are learned last)."""
     return torch.cat([torch.randint(1000, (count // 2,)), torch.randint(200, 700, (count - count // 2,))])
+
+
+def clip_timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Half of them evenly, half from where a clip's path is laid out (our choice): later, every frame shows it."""
+    noisy = torch.rand(count, generator=generator) < 0.5
+    return torch.where(
+        noisy,
+        torch.randint(400, 1000, (count,), generator=generator),
+        torch.randint(1000, (count,), generator=generator),
+    )
 
 
 class _Target:
