@@ -16,6 +16,7 @@ from .image_encoder import encode_clip, picture_weights
 
 KEY = "animatelcm_image"
 Window = tuple[int, ...]  # numbers of the frames in a UNet call
+Shares = tuple[tuple[float, ...], ...]  # of the pictures in each of them
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Sample:
 
     first_sigma: float
     last_sigma: float
-    features: dict[Window, list[Tensor]] = field(default_factory=dict)
+    features: dict[Shares, list[Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class PictureFeatures:
         guider = executor.class_obj
         check_encoder(guider.model_patcher)
         check_size(noise, self.pictures.latents)
+        check_keyframes(noise, self.pictures.keyframes)
         sampling = guider.model_patcher.get_model_object("model_sampling")
         first, last = (float(sampling.percent_to_sigma(at)) for at in (self.pictures.start, self.pictures.end))
         options = guider.model_options.setdefault("transformer_options", {})  # a copy, made for this sample
@@ -99,7 +101,7 @@ class PictureFeatures:
         sample: Sample | None = options.get(KEY)
         handles = []
         try:
-            if sample and sample.last_sigma <= t[0].item() <= sample.first_sigma:
+            if sample and sample.last_sigma < t[0].item() <= sample.first_sigma:
                 features = self.features(sample, executor, x, options)
                 for layer, feature in zip(ends_of_down_blocks(executor), features, strict=True):
                     # before the motion module's, whichever wrapper is the outer one
@@ -112,13 +114,18 @@ class PictureFeatures:
     def features(self, sample: Sample, executor: Any, x: Tensor, options: dict[str, Any]) -> list[Tensor]:
         """Return what the frames of this call are told, encoded unless it is known."""
         window = window_of(options, x.shape[0] // len(options.get("cond_or_uncond", [0])))
-        if window not in sample.features:
-            weights = picture_weights(window, self.pictures.keyframes)
-            latents = executor.class_obj.process_latent_in(self.pictures.latents).to(x)
+        weights = picture_weights(window, self.pictures.keyframes)
+        shares = tuple(map(tuple, weights.tolist()))  # the same in all windows where there is one picture
+        if shares not in sample.features:
+            base = executor.class_obj
+            latents = base.process_latent_in(self.pictures.latents).to(x)
             encoder: Any = motion_of(executor).image_encoder  # `for_one_sample` saw that it has one
             told = encode_clip(encoder, latents, weights, self.pictures.motion_scale)
-            sample.features[window] = [f * s for f, s in zip(told, self.pictures.strengths, strict=True)]
-        return sample.features[window]
+            dtype = base.manual_cast_dtype or base.get_dtype()
+            sample.features[shares] = [
+                (f * strength).to(dtype) for f, strength in zip(told, self.pictures.strengths, strict=True)
+            ]
+        return sample.features[shares]
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,10 @@ def ends_of_down_blocks(executor: Any) -> list[nn.Module]:
 
 
 def window_of(options: dict[str, Any], frames: int) -> Window:
-    """Return the numbers of the frames in a UNet call: all of a clip, or a window of a longer one."""
+    """Return the numbers of the frames in a UNet call: all of a clip, or a window of a longer one.
+
+    They choose among several pictures. The encoder counts from the start of a window, as the motion module does.
+    """
     window = getattr(options.get("context_window"), "index_list", None)
     window = window or options.get("ad_params", {}).get("sub_idxs")
     return tuple(window) if window else tuple(range(frames))
@@ -171,4 +181,13 @@ def check_size(noise: Tensor, latents: Tensor) -> None:
         raise MotionModelError(
             f"The video is {width} x {height} pixels, and the picture was cropped to {wide} x {tall}. Connect the "
             "latent of 'AnimateLCM Image to Video' to the sampler, or give both the same size."
+        )
+
+
+def check_keyframes(noise: Tensor, keyframes: Window) -> None:
+    """Refuse a video that ends before the last picture's frame."""
+    if keyframes[-1] >= len(noise):
+        raise MotionModelError(
+            f"A picture belongs to frame {keyframes[-1]}, counted from 0, and the video has {len(noise)} frames. "
+            "Connect the latent of 'AnimateLCM Image to Video' to the sampler."
         )

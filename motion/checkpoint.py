@@ -168,7 +168,7 @@ def read_image_encoder(weights: Mapping[str, Tensor]) -> ImageEncoderConfig:
     blocks = (
         ResidualConfig(
             channels=len(weights[f"{body}.{i}.block1.weight"]),
-            kernel=weights[f"{body}.{i}.block2.weight"].shape[-1],
+            kernel=weights[f"{body}.{i}.block2.weight"].shape[-1:].numel(),
             in_conv=f"{body}.{i}.in_conv.weight" in weights,
             skep=f"{body}.{i}.skep.weight" in weights,
         )

@@ -1,6 +1,7 @@
 """The shape of a motion module, as read from its file."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class ImageEncoderConfig:
     def __post_init__(self) -> None:
         if not self.blocks or len(self.blocks) % self.levels:
             raise ValueError(f"{len(self.blocks)} blocks of an image encoder cannot be shared among {self.levels}.")
+        for i, (before, block) in enumerate(pairwise(self.blocks), start=1):
+            if before.channels != block.channels and not block.in_conv:
+                raise ValueError(f"block {i} of the image encoder changes the width without an in_conv.")
 
     @property
     def channels(self) -> tuple[int, ...]:

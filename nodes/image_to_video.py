@@ -1,6 +1,7 @@
 """The node that animates pictures."""
 
 import logging
+import math
 from typing import Any
 
 import comfy.model_management
@@ -15,7 +16,9 @@ from .compatibility import known
 from .inputs import frames_input, size_input
 
 LEVELS = 4
+LATENT_CHANNELS = 4
 SMALLEST = 16  # pixels a side
+NEXT_TO_NOTHING = 2
 MOSTLY_CUT = 0.5
 
 
@@ -102,7 +105,7 @@ class AnimateLCMImageToVideo(io.ComfyNode):
         """Check what is written here; what is missing, or handed over by another node, is None at this time."""
         try:
             numbers(keyframes or "", int, "keyframes", "0, 15")
-            read_strengths(1.0, level_strengths or "1, 1, 1, 1")
+            read_strengths(1.0, "1, 1, 1, 1" if level_strengths is None else level_strengths)
         except PictureError as error:
             return str(error)
         return True
@@ -127,12 +130,14 @@ class AnimateLCMImageToVideo(io.ComfyNode):
         check_picture(image)
         frame = read_keyframes(keyframes, len(image), frames)
         order = sorted(range(len(image)), key=frame.__getitem__)
+        strengths = read_strengths(strength, level_strengths)
         latents = vae.encode(cropped(image[order], width, height))
+        check_latents(latents)
         pictures = Pictures(
             latents=latents,
             keyframes=tuple(frame[i] for i in order),
             motion_scale=motion_scale,
-            strengths=read_strengths(strength, level_strengths),
+            strengths=strengths,
             start=start,
             end=end,
         )
@@ -146,7 +151,13 @@ class AnimateLCMImageToVideo(io.ComfyNode):
 def cropped(image: Tensor, width: int, height: int) -> Tensor:
     """Return the middle of pictures, (N, H, W, 3), at another size, with the Lanczos filter of AnimateLCM's code."""
     tall, wide = image.shape[1:3]
-    kept = min(wide / width, tall / height) ** 2 * width * height / (wide * tall)
+    seen_wide, seen_tall = min(wide, tall * width / height), min(tall, wide * height / width)
+    if min(seen_wide, seen_tall) < NEXT_TO_NOTHING:
+        raise PictureError(
+            f"The picture is {wide} x {tall} pixels, the video {width} x {height}: next to nothing of the picture "
+            "would be seen. Choose a width and a height more like its own."
+        )
+    kept = seen_wide * seen_tall / (wide * tall)
     if kept < MOSTLY_CUT:
         logging.warning(
             "AnimateLCM: the picture is %d x %d, the video %d x %d: only the middle %.0f %% of it is seen. Choose a "
@@ -162,6 +173,8 @@ def cropped(image: Tensor, width: int, height: int) -> Tensor:
 
 def check_picture(image: Tensor) -> None:
     """Refuse what is no RGB picture of some size."""
+    if image.ndim != 4 or not len(image):
+        raise PictureError(f"The image has the shape {tuple(image.shape)}. Expected (pictures, height, width, 3).")
     height, width, channels = image.shape[1:]
     if channels != 3:
         raise PictureError(
@@ -171,6 +184,15 @@ def check_picture(image: Tensor) -> None:
     if min(width, height) < SMALLEST:
         raise PictureError(
             f"The picture is {width} x {height} pixels. Connect one of at least {SMALLEST} pixels a side."
+        )
+
+
+def check_latents(latents: Tensor) -> None:
+    """Refuse the latents of another kind of model's VAE."""
+    if latents.ndim != 4 or latents.shape[1] != LATENT_CHANNELS:
+        raise PictureError(
+            f"This VAE makes latents of the shape {tuple(latents.shape)}, and SD1.5 needs (pictures, "
+            f"{LATENT_CHANNELS}, height / 8, width / 8). Connect the VAE of the SD1.5 checkpoint."
         )
 
 
@@ -185,7 +207,7 @@ def read_keyframes(text: str, pictures: int, frames: int) -> list[int]:
             f"The batch has {pictures} pictures, and the video {frames} frames. Connect one picture, or at most one "
             "per frame."
         )
-    if not text.strip():
+    if pictures == 1 or not text.strip():
         return [round(i * (frames - 1) / max(1, pictures - 1)) for i in range(pictures)]
     written = numbers(text, int, "keyframes", "0, 15")
     frame = [number + frames if number < 0 else number for number in written]
@@ -210,6 +232,8 @@ def read_strengths(strength: float, levels: str) -> tuple[float, ...]:
             f"level_strengths '{levels}' are {len(written)} numbers, and the UNet has {LEVELS} levels. Write four, "
             "such as 1, 1, 1, 1."
         )
+    if not all(math.isfinite(level) for level in written):
+        raise PictureError(f"level_strengths '{levels}' are not all finite. Write numbers such as 1, 1, 1, 1.")
     return tuple(strength * level for level in written)
 
 

@@ -10,9 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 from animatelcm.motion.attach import MotionModelError, attach_motion, load_motion_module
-from animatelcm.motion.attach_image import KEY, Pictures, attach_pictures, window_of
+from animatelcm.motion.attach_image import KEY, Pictures, Told, attach_pictures, window_of
 from animatelcm.motion.grammar import published_state_dict
 from animatelcm.motion.transformer import MotionModule
+from animatelcm.sampling.model_sampling import apply_schedule
+from animatelcm.sampling.schedule import I2V, step_sigmas
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -139,6 +141,17 @@ def test_a_picture_may_be_told_for_a_part_of_the_sampling(model: ModelPatcher) -
     assert all(not torch.allclose(a, b, atol=1e-3) for i, a in enumerate(results) for b in results[:i])
 
 
+@pytest.mark.parametrize(("end", "told"), [(0.25, 1), (0.5, 2), (0.75, 3), (1.0, 4)])
+def test_a_share_of_4_steps_is_as_many_steps(
+    model: ModelPatcher, motion: ModelPatcher, end: float, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled, seen = apply_schedule(model, I2V), []
+    added = Told.__call__
+    monkeypatch.setattr(Told, "__call__", lambda *inputs: seen.append(1) or added(*inputs))
+    sample(attach_pictures(scheduled, pictures(end=end)), sigmas=tuple(step_sigmas(I2V, 4).tolist()))
+    assert len(seen) == told * len(WIDTHS)
+
+
 def test_the_model_before_is_unaffected(base: ModelPatcher, model: ModelPatcher) -> None:
     before = sample(model), sample(base)
     sample(attach_pictures(model, pictures()))
@@ -203,6 +216,11 @@ def test_another_size_is_named_before_the_first_step(model: ModelPatcher) -> Non
     large = dataclasses.replace(pictures(), latents=torch.zeros(1, 4, 16, 12))
     with pytest.raises(MotionModelError, match="video is 64 x 64 pixels.*cropped to 96 x 128"):
         sample(attach_pictures(model, large))
+
+
+def test_a_video_that_ends_before_the_last_picture_is_named(model: ModelPatcher) -> None:
+    with pytest.raises(MotionModelError, match="frame 2, counted from 0, and the video has 2 frames"):
+        sample(attach_pictures(model, pictures(2)), frames=2)
 
 
 def test_an_area_is_named(model: ModelPatcher) -> None:

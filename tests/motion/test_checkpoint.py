@@ -332,6 +332,7 @@ def test_damaged_motion_modules_are_refused(damage: str, weights: Tensors, save:
     [
         ("body.3.block1.weight", "lacks img_encoder.body.3.block1.weight"),
         ("body.2.in_conv.bias", "lacks img_encoder.body.2.in_conv.bias"),
+        ("body.2.in_conv", "block 2 of the image encoder changes the width without an in_conv"),
         ("body.7", "7 blocks of an image encoder"),
         ("body", "lacks|0 blocks"),
     ],

@@ -104,7 +104,7 @@ def test_a_crop_that_loses_most_of_the_picture_is_warned_about(caplog: pytest.Lo
 
 @pytest.mark.parametrize(
     ("text", "pictures", "frames"),
-    [("", 1, [0]), ("", 2, [0, 15]), ("", 3, [0, 8, 15]), ("0, -1", 2, [0, 15]), ("15 4", 2, [15, 4]), ("7", 1, [7])],
+    [("", 1, [0]), ("", 2, [0, 15]), ("", 3, [0, 8, 15]), ("0, -1", 2, [0, 15]), ("15 4", 2, [15, 4]), ("7", 1, [0])],
 )
 def test_keyframes(text: str, pictures: int, frames: list[int]) -> None:
     assert read_keyframes(text, pictures, 16) == frames
@@ -122,9 +122,12 @@ def test_pictures_may_come_in_any_order(animate: Callable[..., Any], positive: A
         ({"image": torch.rand(1, 32, 32, 4)}, "4 channels.*Split Image with Alpha"),
         ({"image": torch.rand(1, 1, 1, 3)}, "1 x 1 pixels.*at least 16"),
         ({"image": torch.rand(5, 32, 32, 3)}, "5 pictures, and the video 4 frames"),
-        ({"keyframes": "0, 1"}, "2 numbers for 1 picture"),
-        ({"keyframes": "4"}, "do not fit.*0 to 3"),
-        ({"keyframes": "first"}, "'first' are not numbers.*such as 0, 15"),
+        ({"image": torch.rand(0, 32, 32, 3)}, "Expected .pictures, height, width, 3"),
+        ({"image": torch.rand(1, 16, 2000, 3), "height": 4096}, "next to nothing"),
+        ({"image": torch.rand(2, 32, 32, 3), "keyframes": "1"}, "1 numbers for 2 pictures"),
+        ({"image": torch.rand(2, 32, 32, 3), "keyframes": "0, 4"}, "do not fit.*0 to 3"),
+        ({"image": torch.rand(2, 32, 32, 3), "keyframes": "first"}, "'first' are not numbers.*such as 0, 15"),
+        ({"level_strengths": "1, 1, 1, nan"}, "not all finite"),
         ({"image": torch.rand(2, 32, 32, 3), "keyframes": "1, 1"}, "do not fit"),
         ({"level_strengths": "1, 1"}, "2 numbers, and the UNet has 4 levels"),
     ],
