@@ -63,22 +63,8 @@ class AnimateLCMImageToVideo(io.ComfyNode):
                     display_mode=io.NumberDisplay.slider,
                     tooltip="How much the picture counts, 0 to 2. At 0 it is not looked at.",
                 ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the sampling, 0 to 1, from which on the picture counts.",
-                ),
-                io.Float.Input(
-                    "end",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the sampling, 0 to 1, up to which the picture counts.",
-                ),
+                _share("start", 0.0, "from which on"),
+                _share("end", 1.0, "up to which"),
                 io.String.Input(
                     "keyframes",
                     default="",
@@ -146,6 +132,11 @@ class AnimateLCMImageToVideo(io.ComfyNode):
             attach_pictures(model, pictures),
             {"samples": torch.zeros(frames, *latents.shape[1:], device=device)},
         )
+
+
+def _share(name: str, default: float, when: str) -> io.Float.Input:
+    tooltip = f"Share of the sampling, 0 to 1, {when} the picture counts."
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
 def cropped(image: Tensor, width: int, height: int) -> Tensor:

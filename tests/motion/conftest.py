@@ -1,4 +1,11 @@
-"""A motion module with SD1.5's layout and few channels, with random weights."""
+"""A model and a motion module with SD1.5's layout and few channels, with random weights.
+
+ComfyUI is imported inside the fixture: pytest reads this file before ../conftest.py has set ComfyUI's options.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -6,6 +13,9 @@ from animatelcm.motion.config import MotionConfig
 from animatelcm.motion.transformer import MotionModule
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 CONFIG = MotionConfig((32, 64, 64, 64), (64, 64, 64, 32), 64)
 
@@ -47,3 +57,12 @@ def normalized_per_frame(model: nn.Module) -> nn.Module:
 @pytest.fixture(scope="session")
 def weights() -> dict[str, Tensor]:
     return dict(fill(MotionModule(CONFIG), seed=1).state_dict())
+
+
+@pytest.fixture(scope="module")
+def base() -> ModelPatcher:
+    from .comfy_model import build_model
+
+    model = build_model()
+    fill(model.model, seed=2)
+    return model

@@ -45,13 +45,6 @@ LORA_WEIGHTS = 282  # weight matrices of SD1.5's UNet
 
 
 @pytest.fixture(scope="module")
-def base() -> ModelPatcher:
-    model = build_model()
-    fill(model.model, seed=2)
-    return model
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, Tensor]) -> str:
     path = tmp_path_factory.mktemp("motion") / "motion.safetensors"
     safetensors.torch.save_file(published_state_dict(weights), path)

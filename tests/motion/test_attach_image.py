@@ -18,20 +18,13 @@ from animatelcm.sampling.schedule import I2V, step_sigmas
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .comfy_model import FRAMES, SIZE, STEPS, build_model, hooks, prompt, sample
+from .comfy_model import FRAMES, SIZE, STEPS, hooks, prompt, sample
 from .conftest import CONFIG, fill
 from .test_image_encoder import WIDTHS, oracle, published
 
 LATENT_SCALE = 0.18215  # SD1.5's
 LAST_INPUT_BLOCKS = (2, 5, 8, 11)  # of each down block, in ComfyUI's count
 ONE_STEP = (14.0, 0.0)
-
-
-@pytest.fixture(scope="module")
-def base() -> ModelPatcher:
-    model = build_model()
-    fill(model.model, seed=2)
-    return model
 
 
 @pytest.fixture(scope="module")
