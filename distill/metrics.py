@@ -28,7 +28,7 @@ class Measurement:
     """What clips show; every field is a tensor of shape (N,).
 
     Attributes:
-        colour: index into COLOURS.
+        colour: index into COLOURS, or their count for a shape without a hue.
         shape: index into SHAPES.
         movement: index into DIRECTIONS, or their count for a shape that stands still.
         one_blob: every frame shows one connected shape.
@@ -58,12 +58,12 @@ def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
 
 
 def _measure(clip: Tensor) -> tuple[Tensor, ...]:
-    distance, colour, contrast = _distance(clip)
+    distance, coloured, contrast = _distance(clip)
     cover = _filled((distance / contrast).clamp(0, 1))
     area = cover.sum((1, 2))
     movement, straying = _path(cover, area)
     return (
-        _nearest_colour(colour),
+        _colour(coloured),
         _shape(cover, area),
         movement,
         torch.tensor(all(_is_one_blob(frame) for frame in cover > 0.5)),
@@ -73,22 +73,24 @@ def _measure(clip: Tensor) -> tuple[Tensor, ...]:
 
 
 def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How far each pixel is from its frame's background (F, H, W), the colour of what differs and has one, (3,), and
-    how far most of it is."""
+    """How far each pixel is from its frame's background (F, H, W), those (P, 3) that differ and have a hue, and how far
+    most of what differs is."""
     border = torch.cat([clip[:, :, 0], clip[:, :, -1], clip[:, :, :, 0], clip[:, :, :, -1]], dim=2)
     background = border.median(dim=2).values
     distance = (clip - background[:, :, None, None]).square().sum(1).sqrt()
     visible = distance > VISIBLE
     coloured = visible & (clip.amax(1) - clip.amin(1) > VISIBLE)  # a bright front is not
     pixels = clip.permute(0, 2, 3, 1)[coloured]
-    colour = pixels.median(dim=0).values if len(pixels) else background[0]
     contrast = distance[visible].median() if visible.any() else torch.tensor(VISIBLE)
-    return distance * (distance > VISIBLE / 2), colour, contrast
+    return distance * (distance > VISIBLE / 2), pixels, contrast
 
 
-def _nearest_colour(rgb: Tensor) -> Tensor:
+def _colour(pixels: Tensor) -> Tensor:
+    """The nearest one to the median pixel, (P, 3)."""
+    if not len(pixels):
+        return torch.tensor(len(COLOURS))
     palette = torch.tensor([PALETTE[name] for name in COLOURS])
-    return (palette - rgb).square().sum(1).argmin()
+    return (palette - pixels.median(dim=0).values).square().sum(1).argmin()
 
 
 def _shape(cover: Tensor, area: Tensor) -> Tensor:

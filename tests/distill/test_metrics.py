@@ -3,7 +3,7 @@
 import pytest
 import torch
 from animatelcm.distill.metrics import measure, scores
-from animatelcm.distill.scenes import FRAMES, SIZE, draw_scenes, render
+from animatelcm.distill.scenes import COLOURS, FRAMES, SIZE, draw_scenes, render
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
 
@@ -25,6 +25,12 @@ def test_an_empty_clip_is_no_blob_and_stands_still() -> None:
     shown = measure(torch.full((1, FRAMES, 3, SIZE, SIZE), 0.5))
     assert not shown.one_blob.any()
     assert shown.movement.item() == 8
+
+
+def test_a_shape_without_a_hue_has_none_of_the_colours() -> None:
+    clip = torch.tensor([0.16, 0.31, 0.86])[:, None, None].repeat(1, FRAMES, 1, SIZE, SIZE)  # a blue background
+    clip[..., 20:44, 20:44] = 0.98
+    assert measure(clip).colour.item() == len(COLOURS)
 
 
 def test_independent_frames_are_not_coherent() -> None:
