@@ -138,8 +138,9 @@ class Told:
         """Return the layer's output, (conds * frames, channels, height, width), plus the feature in each cond."""
         if output.shape[-2:] != self.feature.shape[-2:]:
             raise MotionModelError(
-                "A prompt for a part of the image (an area) does not go together with a picture to animate. Use a mask "
-                "for it: 'Conditioning (Set Mask)'."
+                "The UNet sees a part of the video, or a smaller one, and the picture to animate is whole. A prompt "
+                "for an area needs a mask that is not cut to its bounds: 'Conditioning (Set Mask)' with 'default'. "
+                "Nodes that scale inside the UNet, such as Kohya Deep Shrink, do not go together with a picture."
             )
         clips = output.unflatten(0, (-1, len(self.feature)))
         return (clips + self.feature.to(output)).flatten(0, 1)

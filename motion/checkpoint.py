@@ -35,10 +35,6 @@ V1_NOTE = (
     "{name} is a motion module of AnimateDiff's first version ({frames} positions, no mid block). It expects group "
     "normalization over all frames, which is not emulated: videos may flicker. Later modules do without."
 )
-IMAGE_NOTE = (
-    "{name} animates pictures: put 'AnimateLCM Image to Video' behind 'Apply AnimateLCM'. Without a picture it makes "
-    "video from text."
-)
 
 
 @dataclass(frozen=True)
@@ -111,12 +107,9 @@ def unwrap(content: Any) -> dict[str, Tensor]:
 
 def notes(name: str, config: MotionConfig, positions: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Return what people should know about a module that is read, but not used as its makers do."""
-    found = []
     if positions and config.mid_channels is None and config.max_frames == V1_FRAMES:
-        found.append(V1_NOTE.format(name=name, frames=config.max_frames))
-    if config.image_encoder:
-        found.append(IMAGE_NOTE.format(name=name))
-    return tuple(found)
+        return (V1_NOTE.format(name=name, frames=config.max_frames),)
+    return ()
 
 
 # Shapes and weights

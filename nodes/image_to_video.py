@@ -114,6 +114,7 @@ class AnimateLCMImageToVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         check_encoder(model)
         check_picture(image)
+        check_time(start, end)
         frame = read_keyframes(keyframes, len(image), frames)
         order = sorted(range(len(image)), key=frame.__getitem__)
         strengths = read_strengths(strength, level_strengths)
@@ -175,6 +176,15 @@ def check_picture(image: Tensor) -> None:
     if min(width, height) < SMALLEST:
         raise PictureError(
             f"The picture is {width} x {height} pixels. Connect one of at least {SMALLEST} pixels a side."
+        )
+
+
+def check_time(start: float, end: float) -> None:
+    """Refuse a time in which the picture would never be told."""
+    if start >= end:
+        raise PictureError(
+            f"start {start:g} is not before end {end:g}, so that the picture would never count. Choose a start below "
+            "the end, such as 0 and 1, or strength 0."
         )
 
 

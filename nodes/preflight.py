@@ -91,8 +91,8 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
     if not 2 <= frames <= longest:
         raise PreflightError(
             f"The latent has {frames} frame{'s' if frames > 1 else ''}. This motion module works on 2 to "
-            f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of 'Empty AnimateLCM Latent', or the "
-            "batch size of another node."
+            f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of 'Empty AnimateLCM Latent' or "
+            "'AnimateLCM Image to Video', or the batch size of another node."
         )
     if not TRAINED_FRAMES <= frames <= 2 * TRAINED_FRAMES:
         logging.warning(

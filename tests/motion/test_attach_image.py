@@ -16,6 +16,7 @@ from animatelcm.motion.transformer import MotionModule
 from animatelcm.sampling.model_sampling import apply_schedule
 from animatelcm.sampling.schedule import I2V, step_sigmas
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from torch import Tensor
 
 from .comfy_model import FRAMES, SIZE, STEPS, hooks, prompt, sample
@@ -219,5 +220,11 @@ def test_a_video_that_ends_before_the_last_picture_is_named(model: ModelPatcher)
 def test_an_area_is_named(model: ModelPatcher) -> None:
     positive = prompt(1)
     positive[0][1]["area"] = (4, 4, 0, 0)
-    with pytest.raises(MotionModelError, match="Use a mask"):
+    with pytest.raises(MotionModelError, match="area needs a mask"):
         sample(attach_pictures(model, pictures()), positive=positive)
+
+
+def test_a_unet_that_is_made_to_work_at_another_scale_is_named(model: ModelPatcher) -> None:
+    (shrunk,) = PatchModelAddDownscale.execute(model, 1, 2.0, 0.0, 1.0, True, "bicubic", "bicubic").args
+    with pytest.raises(MotionModelError, match="Kohya Deep Shrink"):
+        sample(attach_pictures(shrunk, pictures()))

@@ -150,7 +150,7 @@ def test_published_names_come_back(frames: int | None, weights: Tensors, save: S
     ("form", "note"),
     [
         ("mm_sd_v15", "first version.*group normalization over all frames"),
-        ("AnimateLCM_sd15_i2v", "animates pictures.*AnimateLCM Image to Video"),
+        ("AnimateLCM_sd15_i2v", None),
         ("AnimateLCM_sd15_t2v", None),
         ("v3_sd15_mm", None),
     ],

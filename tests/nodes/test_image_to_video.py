@@ -129,6 +129,7 @@ def test_pictures_may_come_in_any_order(animate: Callable[..., Any], positive: A
         ({"image": torch.rand(2, 32, 32, 3), "keyframes": "first"}, "'first' are not numbers.*such as 0, 15"),
         ({"level_strengths": "1, 1, 1, nan"}, "not all finite"),
         ({"image": torch.rand(2, 32, 32, 3), "keyframes": "1, 1"}, "do not fit"),
+        ({"start": 0.5, "end": 0.5}, "start 0.5 is not before end 0.5"),
         ({"level_strengths": "1, 1"}, "2 numbers, and the UNet has 4 levels"),
     ],
 )
