@@ -1,4 +1,4 @@
-"""Consistency distillation: the loss of one step, for images and clips alike (LCM, algorithm 1)."""
+"""The loss of one step of a consistency model, for images and clips: with a teacher (LCM, algorithm 1) or without."""
 
 from dataclasses import dataclass
 
@@ -41,6 +41,30 @@ def distillation_loss(networks: Networks, x0: Tensor, schedule: Schedule, cfg: t
         x_earlier = ddim_step(x, epsilon, share, earlier_share)
         goal = consistency(x_earlier, networks.target(x_earlier, earlier), earlier, earlier_share)
     return pseudo_huber(consistency(x, networks.online(x, t), t, share) - goal)
+
+
+def training_loss(online: Model, target: Model, x0: Tensor, schedule: Schedule) -> Tensor:
+    """Consistency training: two noisings of x0 with the same noise take the place of a teacher's solver step.
+
+    Half of the rows step one timestep of the grid, as published; the others all the way to x0 (our choice: where a
+    condition says nearly everything about x0, what is learned there need not wander up the schedule step by step).
+
+    Args:
+        online: the network that trains.
+        target: its moving average.
+        x0: clean latents.
+        schedule: its grid is the steps'.
+    """
+    grid = solver_grid(schedule)
+    t = grid[torch.randint(len(grid), (len(x0),))]
+    earlier = torch.where(torch.rand(len(x0)) < 0.5, t - (grid[1] - grid[0]), -1)
+    share, earlier_share = (alpha_bar(schedule, s.clamp(min=-1), x0) for s in (t, earlier))
+    epsilon = torch.randn_like(x0)
+    x, x_earlier = (add_noise(x0, epsilon, s) for s in (share, earlier_share))
+    earlier = earlier.clamp(min=0)
+    with torch.no_grad():
+        goal = consistency(x_earlier, target(x_earlier, earlier), earlier, earlier_share)
+    return pseudo_huber(consistency(x, online(x, t), t, share) - goal)
 
 
 def pseudo_huber(difference: Tensor) -> Tensor:

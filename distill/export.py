@@ -12,7 +12,7 @@ from ..motion.grammar import published_state_dict
 from .autoencoder import widen
 from .ldm import text_key, unet_key, vae_key
 from .scenes import STYLES
-from .stages import load_autoencoder, load_base, load_lora, load_motion
+from .stages import load_autoencoder, load_base, load_image_encoder, load_lora, load_motion
 from .text import token_map
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -29,6 +29,7 @@ def export(run: Path, models: Path = MODELS) -> list[Path]:
         "motion": (f"animatediff_models/{NAME}_teacher", lambda: _motion(run, "motion", TEACHER_FRAMES)),
         "lcm_image": (f"loras/{NAME}_lcm_lora", lambda: load_lora(run).published()),
         "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),
+        "image_encoder": (f"animatediff_models/{NAME}_i2v", lambda: _image_to_video(run)),
     }
     for style in STYLES[1:]:
         parts[f"style_{style}"] = f"loras/{NAME}_style_{style}", _style(run, style)
@@ -55,6 +56,11 @@ def checkpoint_weights(base: nn.ModuleDict, autoencoder: nn.Module) -> dict[str,
 
 def _motion(run: Path, stage: str, position_frames: int | None) -> dict[str, Tensor]:
     return published_state_dict(load_motion(run, stage).state_dict(), position_frames)
+
+
+def _image_to_video(run: Path) -> dict[str, Tensor]:
+    encoder = {f"image_encoder.{key}": value for key, value in load_image_encoder(run).state_dict().items()}
+    return published_state_dict(load_motion(run, "lcm_video").state_dict() | encoder)
 
 
 def _style(run: Path, style: str) -> Callable[[], Mapping[str, Tensor]]:

@@ -8,7 +8,19 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from .autoencoder import encode
-from .scenes import COLOURS, FRAMES, MOVEMENTS, SHAPES, Scenes, draw_scenes, held_out, mirror, partial_caption, render
+from .scenes import (
+    COLOURS,
+    DIRECTIONS,
+    FRAMES,
+    MOVEMENTS,
+    SHAPES,
+    Scenes,
+    draw_scenes,
+    held_out,
+    mirror,
+    partial_caption,
+    render,
+)
 
 TOLD_IN_STILLS = 0.9
 TOLD_IN_CLIPS = 0.95
@@ -36,16 +48,22 @@ class Pool:
 
     def draw_clips(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Latents (count, 16, 4, 8, 8) and captions, nearly all of which tell the movement."""
-        return self._draw(count, slice(None), TOLD_IN_CLIPS, generator)
+        return self._draw(count, slice(None), TOLD_IN_CLIPS, generator)[:2]
+
+    def draw_clips_with_speed(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """As `draw_clips`, and how fast each moves, (count,) in pixels per frame; 0 for what stands still."""
+        latents, captions, index = self._draw(count, slice(None), TOLD_IN_CLIPS, generator)
+        moves = self.scenes.movement[index] < len(DIRECTIONS)
+        return latents, captions, torch.where(moves, self.scenes.speed[index], 0.0)
 
     def draw_stills(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
         """Latents (count, 4, 8, 8) and captions, most of which tell the movement."""
         frame = torch.randint(FRAMES, (count,), generator=generator)
-        return self._draw(count, frame, TOLD_IN_STILLS, generator)
+        return self._draw(count, frame, TOLD_IN_STILLS, generator)[:2]
 
     def _draw(
         self, count: int, frames: slice | Tensor, told: float, generator: torch.Generator
-    ) -> tuple[Tensor, list[str]]:
+    ) -> tuple[Tensor, list[str], Tensor]:
         index = torch.randint(len(self.scenes), (count,), generator=generator)
         turned = self.mirrorable[index] & (torch.rand(count, generator=generator) < 0.5)
         latents = self.latents[index, frames].float()
@@ -54,7 +72,7 @@ class Pool:
             partial_caption(self.mirrored if t else self.scenes, i, generator, told)
             for i, t in zip(index.tolist(), turned.tolist(), strict=True)
         ]
-        return latents, captions
+        return latents, captions, index
 
 
 def fill_pool(autoencoder: AutoencoderTiny, clips: int, seed: int, style: str = "plain", frames: int = FRAMES) -> Pool:

@@ -11,22 +11,25 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ..motion.image_encoder import ImageEncoder
 from ..motion.transformer import MotionModule
+from ..sampling.schedule import I2V
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
-from .diffusion import BASE, MOTION, add_noise, alpha_bar, denoising_loss
-from .distillation import Networks, distillation_loss
+from .diffusion import BASE, MOTION, Model, add_noise, alpha_bar, denoising_loss
+from .distillation import Networks, distillation_loss, training_loss
 from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
-from .scenes import STYLES, Scenes, attributes, caption, draw_scenes
+from .scenes import FRAMES, STYLES, Scenes, attributes, caption, draw_scenes
 from .text import WIDTH, build_text_encoder, encode_text
 from .train import Budget, Moment, move_average, rank, save, train
-from .unet import build_motion, build_unet, freeze, noise, video_noise
+from .unet import build_image_encoder, build_motion, build_unet, freeze, noise, video_noise
 
-POOL_CLIPS = 1200
+POOL_CLIPS = 4800
 STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
 STYLE_RANK = 16
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
+SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published default is the usual speed
 IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
 
 
@@ -56,6 +59,12 @@ def load_motion(run: Path, stage: str) -> MotionModule:
     motion = build_motion()
     motion.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
     return motion
+
+
+def load_image_encoder(run: Path) -> ImageEncoder:
+    encoder = build_image_encoder()
+    encoder.load_state_dict(torch.load(run / "image_encoder.pt", weights_only=True))
+    return freeze(encoder)
 
 
 def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
@@ -219,6 +228,46 @@ def train_lcm_video(run: Path, minutes: float = 20) -> None:
     save(run / "lcm_video.pt", train("lcm_video", run, motion, loss, budget))
 
 
+def train_image_encoder(run: Path, minutes: float = 10) -> None:
+    """AnimateLCM-I2V's image encoder: consistency training without a teacher (the paper's stage 3); it alone trains.
+
+    The picture is a clip's first frame. Our choice: motion_scale is the clip's speed while training, so that it means
+    how fast things move; a clip that is held at its first frame has the scale 0.
+    """
+    base, pool, lora = load_base(run), load_pool(run), load_lora(run)
+    unet = Merged(base["unet"], {name: w.detach() for name, w in lora.merged(base["unet"], BETA).items()})
+    motion, encoder = freeze(load_motion(run, "lcm_video")), build_image_encoder()
+    target = _Target(encoder)
+    budget = Budget(minutes, batch=4)
+
+    def loss(now: Moment) -> Tensor:
+        behind = target.follow()
+        x0, captions, speed = pool.draw_clips_with_speed(budget.share, now.generator)
+        x0, scale = _some_held(x0, speed, now.generator)
+        context = contexts(base, captions)[0]
+
+        def told_by(encoder: ImageEncoder) -> Model:
+            return lambda x, t: video_noise(unet, motion, x, t, context, told=features(encoder, x0[:, 0], scale))
+
+        return training_loss(told_by(encoder), told_by(behind), x0, I2V)
+
+    save(run / "image_encoder.pt", encoder.state_dict() | train("image_encoder", run, encoder, loss, budget))
+
+
+def features(encoder: ImageEncoder, pictures: Tensor, scale: Tensor, frames: int = FRAMES) -> list[Tensor]:
+    """What the frames of clips are told about their pictures (N, 4, h, w), at a motion scale each, (N,)."""
+    rows, frame = pictures.repeat_interleave(frames, dim=0), torch.arange(frames).repeat(len(pictures))
+    return encoder(rows, frame, scale.repeat_interleave(frames)[:, None, None, None])
+
+
+def _some_held(x0: Tensor, speed: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clips and their motion scales; a tenth of the clips is held at the first frame."""
+    anything = 0.4 + 0.8 * torch.rand(len(x0), generator=generator)  # what stands still does so at any scale
+    scale = torch.where(speed > 0, SCALE_OF_SPEED * speed, anything)
+    held = torch.rand(len(x0), generator=generator) < 0.1
+    return torch.where(held[:, None, None, None, None], x0[:, :1], x0), torch.where(held, 0.0, scale)
+
+
 def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
     """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen."""
     base, lora = load_base(run), Lora(build_unet(), STYLE_RANK)
@@ -282,6 +331,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "motion": train_motion,
     "lcm_image": train_lcm_image,
     "lcm_video": train_lcm_video,
+    "image_encoder": train_image_encoder,
     **{f"style_{style}": partial(train_style, style=style) for style in STYLES[1:]},
 }
 ONE_PROCESS = ("pool",)

@@ -1,6 +1,6 @@
 """The image model: a UNet with SD1.5's layout in every block, and the temporal transformers that animate it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from diffusers import UNet2DConditionModel
@@ -8,7 +8,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..motion.config import MotionConfig
+from ..motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
+from ..motion.image_encoder import ImageEncoder
 from ..motion.transformer import MotionModule
 from .lora import Merged
 from .scenes import FRAMES, SIZE
@@ -16,6 +17,7 @@ from .text import WIDTH
 
 CHANNELS = (64, 64, 64, 64)  # not 32: 32 groups would normalise each channel alone, and lose the mean colour
 HEADS = 8
+BLOCKS_PER_LEVEL = 2  # of the image encoder, and layers with a temporal transformer in a down block
 LATENT_SHAPE = (4, SIZE // 8, SIZE // 8)
 
 
@@ -35,28 +37,50 @@ def build_motion(max_frames: int = 64) -> MotionModule:
     return MotionModule(config, nn)
 
 
+def build_image_encoder() -> ImageEncoder:
+    blocks = tuple(ResidualConfig(channels) for channels in CHANNELS for _ in range(BLOCKS_PER_LEVEL))
+    return ImageEncoder(ImageEncoderConfig(blocks))
+
+
 def noise(unet: nn.Module, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
     """The UNet's noise prediction for a batch of images (N, 4, H, W)."""
     return unet(x, timestep, encoder_hidden_states=context, return_dict=False)[0]
 
 
 def video_noise(
-    unet: nn.Module, motion: MotionModule, x: Tensor, timestep: Tensor, context: Tensor, gamma: float = 1.0
+    unet: nn.Module,
+    motion: MotionModule,
+    x: Tensor,
+    timestep: Tensor,
+    context: Tensor,
+    gamma: float = 1.0,
+    told: Sequence[Tensor] = (),
 ) -> Tensor:
-    """The noise prediction for clips (N, F, 4, H, W), with one timestep and one context per clip."""
+    """The noise prediction for clips (N, F, 4, H, W), with one timestep and one context per clip.
+
+    `told` are the image encoder's features, (N * F, C, h, w) per level of the UNet.
+    """
     frames = x.shape[1]
     per_frame = context.repeat_interleave(frames, dim=0)
-    with sdpa_kernel(SDPBackend.MATH), attached(unet, motion, frames, gamma):
+    with sdpa_kernel(SDPBackend.MATH), attached(unet, motion, frames, gamma, told):
         predicted = noise(unet, x.flatten(0, 1), timestep.repeat_interleave(frames), per_frame)
     return predicted.unflatten(0, x.shape[:2])
 
 
 @contextmanager
-def attached(unet: nn.Module, motion: MotionModule, frames: int = FRAMES, gamma: float = 1.0) -> Iterator[None]:
-    """For the duration of a call, each temporal transformer follows the layer that it follows in SD1.5."""
-    handles = [
-        place.register_forward_hook(_followed_by(block, frames, gamma))
-        for place, block in zip(places(unet), motion.blocks(), strict=True)
+def attached(
+    unet: nn.Module, motion: MotionModule, frames: int = FRAMES, gamma: float = 1.0, told: Sequence[Tensor] = ()
+) -> Iterator[None]:
+    """For the duration of a call, each temporal transformer follows the layer that it follows in SD1.5.
+
+    What the frames are told about a picture comes before the last one of each down block.
+    """
+    layers = list(places(unet))
+    ends = layers[BLOCKS_PER_LEVEL - 1 : BLOCKS_PER_LEVEL * len(told) : BLOCKS_PER_LEVEL]
+    handles = [end.register_forward_hook(_plus(feature)) for end, feature in zip(ends, told, strict=True)]
+    handles += [
+        layer.register_forward_hook(_followed_by(block, frames, gamma))
+        for layer, block in zip(layers, motion.blocks(), strict=True)
     ]
     try:
         yield
@@ -76,10 +100,20 @@ def places(unet: nn.Module) -> Iterator[nn.Module]:
 
 
 def _followed_by(block: nn.Module, frames: int, gamma: float) -> Callable[..., Tensor | tuple]:
+    return _changed(lambda h: block(h, frames, gamma))
+
+
+def _plus(feature: Tensor) -> Callable[..., Tensor | tuple]:
+    return _changed(lambda h: h + feature)
+
+
+def _changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple]:
+    """A forward hook that changes what a layer of diffusers puts out, alone or as the first of a tuple."""
+
     def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
         if isinstance(output, tuple):
-            return (block(output[0], frames, gamma), *output[1:])
-        return block(output, frames, gamma)
+            return (change(output[0]), *output[1:])
+        return change(output)
 
     return hook
 

@@ -33,13 +33,14 @@ class ImageEncoder(nn.Module):
             for before, block in zip([widths[0], *widths], config.blocks, strict=False)
         )
 
-    def forward(self, latents: Tensor, frame: Tensor, motion_scale: float = 0.8) -> list[Tensor]:
+    def forward(self, latents: Tensor, frame: Tensor, motion_scale: float | Tensor = 0.8) -> list[Tensor]:
         """Return a feature per level: (rows, channels, height, width), halved from level to level.
 
         Args:
             latents: of a picture, as the UNet sees latents, one row per frame that is told of it: (rows, 4, h, w).
             frame: number of that frame in its clip, (rows,), int64.
-            motion_scale: weight of the frame's number; at 0 all frames are told the same, and the video stands still.
+            motion_scale: weight of the frame's number, one for all or one per row, (rows, 1, 1, 1); at 0 all frames are
+                told the same, and the video stands still.
         """
         h = self.conv_in(latents)
         position = sinusoid(int(frame.max()) + 1, h.shape[1], h.dtype, h.device)[frame]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
-from animatelcm.distill.distillation import HUBER_C, Networks, distillation_loss, pseudo_huber
+from animatelcm.distill.distillation import HUBER_C, Networks, distillation_loss, pseudo_huber, training_loss
 from torch import Tensor
 
 X0 = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
@@ -43,6 +43,25 @@ def test_guidance_goes_away_from_the_empty_prompt() -> None:
     networks = Networks(knowing(X0 + 0.4), knowing(X0 + 0.4), exact, plain)
     torch.manual_seed(0)
     assert distillation_loss(networks, X0.expand(64, -1, -1, -1), MOTION, (3.0, 3.0)) < 1e-2
+
+
+def test_training_without_a_teacher_is_nought_for_a_consistent_network() -> None:
+    torch.manual_seed(0)
+    assert training_loss(knowing(X0), knowing(X0), X0.expand(64, -1, -1, -1), MOTION) < 1e-3
+
+
+def test_training_without_a_teacher_goes_to_the_target_in_half_of_the_rows_and_to_the_data_in_the_others() -> None:
+    torch.manual_seed(0)
+    found = training_loss(knowing(X0), knowing(X0 + 1), X0.expand(4000, -1, -1, -1), MOTION)
+    torch.testing.assert_close(found, torch.tensor(0.5), rtol=0.05, atol=0)
+
+
+def test_gradients_reach_the_online_network_alone_without_a_teacher() -> None:
+    online, target = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    exact = knowing(X0)
+    training_loss(_shifted(exact, online), _shifted(exact, target), X0.expand(8, -1, -1, -1), MOTION).backward()
+    assert online.grad is not None
+    assert target.grad is None
 
 
 def test_gradients_reach_the_student_alone() -> None:

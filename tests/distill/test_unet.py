@@ -1,0 +1,51 @@
+"""The image model with what animates it: what the frames are told is added where T2I adapters add theirs."""
+
+import torch
+from animatelcm.distill.scenes import FRAMES
+from animatelcm.distill.stages import features
+from animatelcm.distill.unet import build_image_encoder, build_motion, build_unet, video_noise
+from torch import Tensor
+
+CLIPS = 2
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(CLIPS, FRAMES, 4, 8, 8, generator=generator)
+    return x, torch.tensor([999, 40]), torch.randn(CLIPS, 77, 64, generator=generator)
+
+
+@torch.no_grad()
+def test_features_are_added_as_diffusers_adds_an_adapters() -> None:
+    torch.manual_seed(0)
+    unet, (x, t, context) = build_unet().eval(), inputs()
+    told = features(build_image_encoder(), x[:, 0], torch.tensor([0.8, 0.3]))
+    expected = unet(
+        x.flatten(0, 1),
+        t.repeat_interleave(FRAMES),
+        context.repeat_interleave(FRAMES, dim=0),
+        down_intrablock_additional_residuals=list(told),
+    ).sample
+    found = video_noise(unet, build_motion(), x, t, context, gamma=0.0, told=told)
+    torch.testing.assert_close(found.flatten(0, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_temporal_transformers_see_what_the_frames_are_told() -> None:
+    torch.manual_seed(0)
+    unet, motion, (x, t, context) = build_unet().eval(), build_motion(), inputs()
+    told = [torch.zeros(CLIPS * FRAMES, 64, side, side) for side in (8, 4, 2, 1)]
+    told[0][0] = 1.0  # the first frame alone
+    plain, changed = (video_noise(unet, motion, x, t, context, told=features) for features in ((), told))
+    assert (plain - changed)[0, 1:].abs().max() > 1e-4
+    torch.testing.assert_close(plain[1], changed[1])
+
+
+@torch.no_grad()
+def test_features_of_clips_are_apart() -> None:
+    torch.manual_seed(0)
+    encoder, pictures = build_image_encoder(), inputs()[0][:, 0]
+    both = features(encoder, pictures, torch.tensor([0.8, 0.3]))
+    second = features(encoder, pictures[1:], torch.tensor([0.3]))
+    for level, alone in zip(both, second, strict=True):
+        torch.testing.assert_close(level[FRAMES:], alone)
