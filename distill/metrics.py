@@ -31,6 +31,7 @@ class Measurement:
         colour: index into COLOURS, or their count for a shape without a hue.
         shape: index into SHAPES.
         movement: index into DIRECTIONS, or their count for a shape that stands still.
+        speed: in pixels per frame.
         one_blob: every frame shows one connected shape.
         coherent: the centre moves evenly on a straight line.
         flicker: standard deviation of the area over its mean.
@@ -39,6 +40,7 @@ class Measurement:
     colour: Tensor
     shape: Tensor
     movement: Tensor
+    speed: Tensor
     one_blob: Tensor
     coherent: Tensor
     flicker: Tensor
@@ -50,6 +52,12 @@ def measure(clips: Tensor) -> Measurement:
     return Measurement(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
+def covered(clip: Tensor) -> Tensor:
+    """How much of each pixel the shape covers, (F, H, W) in 0..1, of one clip (F, 3, H, W)."""
+    distance, _, contrast = _distance(clip)
+    return _filled((distance / contrast).clamp(0, 1))
+
+
 def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
     """For each clip, whether it shows what was asked: (N,) each, 0 or 1 (flicker is a size)."""
     matches = {name: getattr(shown, name) == getattr(asked, name) for name in ("colour", "shape", "movement")}
@@ -58,14 +66,14 @@ def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
 
 
 def _measure(clip: Tensor) -> tuple[Tensor, ...]:
-    distance, coloured, contrast = _distance(clip)
-    cover = _filled((distance / contrast).clamp(0, 1))
+    coloured, cover = _distance(clip)[1], covered(clip)
     area = cover.sum((1, 2))
-    movement, straying = _path(cover, area)
+    movement, speed, straying = _path(cover, area)
     return (
         _colour(coloured),
         _shape(cover, area),
         movement,
+        speed,
         torch.tensor(all(_is_one_blob(frame) for frame in cover > 0.5)),
         straying < COHERENT_BELOW,
         area.std() / area.mean().clamp(min=1),
@@ -116,8 +124,8 @@ def _filled(cover: Tensor) -> Tensor:
     return torch.minimum(along(1), along(2))
 
 
-def _path(cover: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
-    """The direction of the least-squares velocity of the centre, and how far the centre strays from that path."""
+def _path(cover: Tensor, area: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Direction and size of the least-squares velocity of the centre, and how far the centre strays from that path."""
     pixels = torch.arange(cover.shape[-1]) + 0.5
     weight = area.clamp(min=1e-3)
     centre = torch.stack([(cover.sum(1) * pixels).sum(1) / weight, (cover.sum(2) * pixels).sum(1) / weight], dim=1)
@@ -126,8 +134,8 @@ def _path(cover: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
     vx, vy = velocity = (time[:, None] * centred).sum(0) / time.square().sum()
     straying = (centred - time[:, None] * velocity).square().sum(1).mean().sqrt()
     if velocity.norm() < STILL_BELOW:
-        return torch.tensor(len(DIRECTIONS)), straying
-    return (torch.atan2(-vy, vx) / (math.pi / 4)).round().long() % len(DIRECTIONS), straying
+        return torch.tensor(len(DIRECTIONS)), velocity.norm(), straying
+    return (torch.atan2(-vy, vx) / (math.pi / 4)).round().long() % len(DIRECTIONS), velocity.norm(), straying
 
 
 def _is_one_blob(mask: Tensor) -> bool:

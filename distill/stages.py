@@ -131,7 +131,7 @@ def train_text(run: Path, minutes: float = 1.5) -> None:
     save(run / "text.pt", trained.state_dict() | train("text", run, trained, loss, budget))
 
 
-def train_base(run: Path, minutes: float = 45) -> None:
+def train_base(run: Path, minutes: float = 90) -> None:
     """The image model and its text encoder together: noise prediction on single frames.
 
     Half of the frames are noised with the motion module's betas (our choice), so that the image model knows the noise
@@ -156,7 +156,7 @@ def train_base(run: Path, minutes: float = 45) -> None:
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
 
-def train_motion(run: Path, minutes: float = 40) -> None:
+def train_motion(run: Path, minutes: float = 60) -> None:
     """The teacher's motion module on the frozen image model: noise prediction on clips, with the motion betas."""
     base, pool, motion = load_base(run), load_pool(run), build_motion()
     for block in motion.blocks():  # start as the image model: a residual branch that adds nothing

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from animatelcm.distill.metrics import measure, scores
-from animatelcm.distill.scenes import COLOURS, FRAMES, SIZE, draw_scenes, render
+from animatelcm.distill.metrics import covered, measure, scores
+from animatelcm.distill.scenes import COLOURS, DIRECTIONS, FRAMES, SIZE, draw_scenes, render, signed_distance
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
 
@@ -15,6 +15,19 @@ def test_real_clips_score_full_marks(style: str) -> None:
     for name in ("colour", "shape", "movement", "one_blob", "coherent"):
         assert found[name].mean() == 1, name
     assert found["flicker"].max() < 0.02
+
+
+def test_the_speed_is_the_scenes() -> None:
+    scenes = draw_scenes(20, seed=6)
+    expected = torch.where(scenes.movement < len(DIRECTIONS), scenes.speed, 0.0)
+    torch.testing.assert_close(measure(render(scenes, TIMES)).speed, expected, rtol=0, atol=0.05)
+
+
+def test_a_shape_covers_its_own_pixels() -> None:
+    scenes = draw_scenes(8, seed=7)
+    for i, clip in enumerate(render(scenes, TIMES[:1])):
+        distance = signed_distance(scenes.shape, scenes.x[:, None], scenes.y[:, None], scenes.radius)[i]
+        assert ((covered(clip) > 0.5) == (distance < 0)).float().mean() > 0.98
 
 
 def test_noise_is_no_blob() -> None:
