@@ -14,6 +14,8 @@ import imageio_ffmpeg
 import torch.nn.functional as F
 from torch import Tensor
 
+from .frames import VideoError, rgb
+
 FORMATS = {"MP4 (H.264)": ".mp4", "WebM (VP9)": ".webm", "GIF": ".gif"}
 
 # RGB to the colours that every player knows, and to saying so in the file: without the tags, players guess by the size.
@@ -21,10 +23,6 @@ BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
-
-
-class VideoError(RuntimeError):
-    """A video could not be written; the message carries what ffmpeg said."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,7 @@ def write_video(
         metadata: stored as JSON, each entry under its own key, where ComfyUI's page looks for "prompt" and "workflow".
         on_frame: called before each frame is encoded with (frames done, frames in all); it may raise to stop.
     """
-    if frames.shape[-1] < 3:
-        raise VideoError(f"The frames have {frames.shape[-1]} channel(s). Expected RGB: three.")
-    frames = frames[..., :3]
+    frames = rgb(frames)
     texts = {key: as_json(value) for key, value in (metadata or {}).items()}
     if path.suffix != ".gif":
         frames = pad_to_even(frames)

@@ -10,7 +10,8 @@ from typing import Any
 import imageio_ffmpeg
 import pytest
 import torch
-from animatelcm.video.write import FORMATS, VideoError, VideoSettings, as_json, pad_to_even, playing_order, write_video
+from animatelcm.video.frames import VideoError
+from animatelcm.video.write import FORMATS, VideoSettings, as_json, pad_to_even, playing_order, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
