@@ -8,6 +8,8 @@ from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
 from .image_to_video import AnimateLCMImageToVideo
 from .load_motion_module import AnimateLCMLoadMotionModule
+from .load_video import AnimateLCMLoadVideo
+from .match_colours import AnimateLCMMatchColors
 from .mini import register_mini
 from .sampler import AnimateLCMSampler
 from .save_video import AnimateLCMSaveVideo
@@ -28,4 +30,6 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMSamplerSelect,
             AnimateLCMSaveVideo,
             AnimateLCMImageToVideo,
+            AnimateLCMLoadVideo,
+            AnimateLCMMatchColors,
         ]

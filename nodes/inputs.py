@@ -15,16 +15,16 @@ def denoise_input() -> io.Float.Input:
     return io.Float.Input("denoise", default=1.0, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
 
 
-def size_input(side: str) -> io.Int.Input:
-    """The "width" or the "height" of a frame, in pixels."""
-    tooltip = f"{side.capitalize()} in pixels, 64 to 4096 by 8. SD1.5 is made for 512, the mini family for 64."
+def size_input(side: str, more: str = "") -> io.Int.Input:
+    """The "width" or the "height" of a frame, in pixels; `more` is what else a node says of it."""
+    tooltip = f"{side.capitalize()} in pixels, 64 to 4096 by 8. SD1.5 is made for 512, the mini family for 64.{more}"
     return io.Int.Input(side, default=512, min=64, max=4096, step=8, tooltip=tooltip)
 
 
-def frames_input() -> io.Int.Input:
-    """How long the video is."""
+def frames_input(least: str = "at least 2") -> io.Int.Input:
+    """How long the video is; `least` is what a node says of few frames."""
     tooltip = (
-        "Length in frames, at least 2. Motion modules are trained on 16 frames, which is 2 seconds at 8 frames per "
+        f"Length in frames, {least}. Motion modules are trained on 16 frames, which is 2 seconds at 8 frames per "
         "second; they end at some length, AnimateLCM's at 64."
     )
     return io.Int.Input("frames", default=16, min=1, max=4096, tooltip=tooltip)

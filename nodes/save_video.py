@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import comfy.utils
 import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io, ui
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ..video.write import FORMATS, VideoSettings, write_video
 from .compatibility import known
+from .progress import on_frame
 
 
 class AnimateLCMSaveVideo(io.ComfyNode):
@@ -78,7 +77,7 @@ class AnimateLCMSaveVideo(io.ComfyNode):
             filename_prefix, folder_paths.get_output_directory(), width, height
         )
         path = Path(folder) / f"{name}_{counter:05}_{FORMATS[format]}"
-        write_video(path, images, VideoSettings(fps, quality, ping_pong), cls.graph(), progress())
+        write_video(path, images, VideoSettings(fps, quality, ping_pong), cls.graph(), on_frame())
         return io.NodeOutput(ui=ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)]))
 
     @classmethod
@@ -87,16 +86,3 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         if args.disable_metadata:
             return {}
         return {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
-
-
-def progress() -> Any:
-    """Return a callback that moves ComfyUI's progress bar and stops at its interrupt."""
-    bars: list[comfy.utils.ProgressBar] = []
-
-    def on_frame(done: int, total: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        if not bars:
-            bars.append(comfy.utils.ProgressBar(total))
-        bars[0].update_absolute(done + 1)
-
-    return on_frame

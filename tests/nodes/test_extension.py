@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from animatelcm.nodes.extension import AnimateLCMExtension
 from comfy_api.latest import io
 
 ROOT = Path(__file__).resolve().parents[2]
+HELP = ROOT / "web" / "docs"
 NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(AnimateLCMExtension().get_node_list())}
 EVERY = pytest.mark.parametrize("node", NODES.values(), ids=NODES)
 
@@ -61,6 +63,15 @@ INPUTS = {
         "keyframes": "",
         "level_strengths": "1, 1, 1, 1",
     },
+    "AnimateLCMLoadVideo": {
+        "video": ...,
+        "start": 0.0,
+        "frames": 16,
+        "every_nth": 1,
+        "width": 512,
+        "height": 512,
+    },
+    "AnimateLCMMatchColors": {"images": None, "picture": None, "strength": 1.0},
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -71,6 +82,8 @@ OUTPUTS = {
     "AnimateLCMSamplerSelect": ["sampler"],
     "AnimateLCMSaveVideo": [],
     "AnimateLCMImageToVideo": ["model", "latent"],
+    "AnimateLCMLoadVideo": ["images", "fps"],
+    "AnimateLCMMatchColors": ["images"],
 }
 OPTIONAL = {("AnimateLCMApply", "clip"), ("AnimateLCMSampler", "negative")}
 
@@ -108,7 +121,7 @@ def test_everything_is_explained(node: type[io.ComfyNode]) -> None:
 
 @EVERY
 def test_a_help_page_names_every_input(node: type[io.ComfyNode]) -> None:
-    page = (ROOT / "web" / "docs" / f"{node.GET_SCHEMA().node_id}.md").read_text(encoding="utf-8")
+    page = (HELP / f"{node.GET_SCHEMA().node_id}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {node.GET_SCHEMA().display_name}\n")
     assert "**Pitfall" in page
     assert not [i.id for i in inputs(node) if i.id not in page]
@@ -121,7 +134,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 21
+    assert len(numbers) == 27
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max

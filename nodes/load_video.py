@@ -1,0 +1,83 @@
+"""The node that reads frames from a video file."""
+
+import logging
+
+from comfy_api.latest import io
+
+from ..video.read import Excerpt, read_video
+from .compatibility import known
+from .inputs import frames_input, size_input
+from .progress import on_frame
+from .videos import MissingVideoError, find_video, videos
+
+DEFAULT_FPS = 8.0  # what motion modules are trained at
+CROP = " The middle of the picture is used where the shape differs."
+
+
+class AnimateLCMLoadVideo(io.ComfyNode):
+    """Reads as much of a video as is asked for."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AnimateLCMLoadVideo",
+            display_name="Load AnimateLCM Video",
+            category="AnimateLCM",
+            description="Reads a part of a video, in any format that ffmpeg reads, and cuts it to size. Only the "
+            "frames asked for are kept in memory.",
+            # The page puts its upload button behind all required inputs: one that is added later has to be optional
+            inputs=[
+                io.Combo.Input(
+                    "video",
+                    options=videos(),
+                    upload=io.UploadType.video,
+                    tooltip="A file of ComfyUI's input folder, or the example that comes with this pack.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=0.0,
+                    min=0.0,
+                    max=86400.0,
+                    step=0.1,
+                    tooltip="Seconds of the video to leave out at its beginning, 0 to 86400.",
+                ),
+                frames_input("1 to 4096"),
+                io.Int.Input(
+                    "every_nth",
+                    default=1,
+                    min=1,
+                    max=100,
+                    tooltip="1 reads every frame, 2 every second one, and so on to 100. Motion modules are trained at "
+                    "8 frames per second: 3 suits a video of 24.",
+                ),
+                size_input("width", CROP),
+                size_input("height", CROP),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The frames, for VAE Encode."),
+                io.Float.Output(display_name="fps", tooltip="How many of these frames make a second."),
+            ],
+            **known(io.Schema, search_aliases=["video to video", "vid2vid", "mp4", "gif"]),
+        )
+
+    @classmethod
+    def validate_inputs(cls, video: str | None = None) -> bool | str:
+        """Check the name that is chosen here; one that is missing, or handed over, is None at this time."""
+        try:
+            return video is None or bool(find_video(video))
+        except MissingVideoError as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, video: str | None = None, **others: object) -> float:
+        return find_video(video).stat().st_mtime if video else 0.0
+
+    @classmethod
+    def execute(cls, video: str, start: float, frames: int, every_nth: int, width: int, height: int) -> io.NodeOutput:
+        excerpt = Excerpt(start=start, frames=frames, every=every_nth, width=width, height=height)
+        images, fps = read_video(find_video(video), excerpt, on_frame())
+        if len(images) < frames:
+            logging.warning("AnimateLCM: %s ends after %d of %d frames.", video, len(images), frames)
+        if not fps:
+            logging.warning("AnimateLCM: %s does not say how fast it plays; %g frames a second.", video, DEFAULT_FPS)
+        return io.NodeOutput(images, fps or DEFAULT_FPS)
