@@ -67,15 +67,18 @@ def with_loras(model: Any, count: int, rank: int = 16) -> Any:
     return model
 
 
-def motion_file(dtype: torch.dtype) -> dict[str, Tensor]:
-    """A random motion module in the grammar of `AnimateLCM_sd15_t2v.ckpt`."""
-    from animatelcm.motion.config import MotionConfig
+def motion_file(dtype: torch.dtype, pictures: bool = False) -> dict[str, Tensor]:
+    """A random motion module in the grammar of `AnimateLCM_sd15_t2v.ckpt`, or with `pictures` of `..._i2v.ckpt`."""
+    from animatelcm.motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
     from animatelcm.motion.grammar import published_state_dict
     from animatelcm.motion.transformer import MotionModule
 
     widths = (320, 640, 1280, 1280)
-    module = fill(MotionModule(MotionConfig(widths, widths[::-1], widths[-1]), dtype=dtype))
-    return published_state_dict(module.state_dict())
+    doubled = [width for width in widths for _ in range(2)]
+    changes = zip(widths[:1] + tuple(doubled), doubled, strict=False)
+    encoder = ImageEncoderConfig(tuple(ResidualConfig(after, in_conv=after != before) for before, after in changes))
+    config = MotionConfig(widths, widths[::-1], widths[-1], image_encoder=encoder if pictures else None)
+    return published_state_dict(fill(MotionModule(config, dtype=dtype)).state_dict())
 
 
 def diffusers_unet(dtype: torch.dtype) -> Any:

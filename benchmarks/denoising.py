@@ -1,8 +1,8 @@
 """Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
 
 Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also with two LoRAs
-on every layer. They take turns in one run and medians are compared, so that a slower minute of the machine falls on
-all of them.
+on every layer, and with a picture to animate. They take turns in one run and medians are compared, so that a slower
+minute of the machine falls on all of them.
 
     python dev.py benchmark denoising                     128x128 on a CPU
     python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
@@ -52,21 +52,26 @@ def parse() -> argparse.Namespace:
 
 def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folder: Path) -> dict[str, Denoise]:
     from animatelcm.motion.attach import attach_motion, load_motion_module
+    from animatelcm.motion.attach_image import Pictures, attach_pictures
     from animatelcm.sampling.model_sampling import apply_schedule
     from animatelcm.sampling.schedule import T2V
     from safetensors.torch import save_file
 
-    path = folder / "motion.safetensors"
+    path, with_encoder = folder / "motion.safetensors", folder / "image_to_video.safetensors"
     save_file(motion_file(dtype), path)
+    save_file(motion_file(dtype, pictures=True), with_encoder)
     bare = apply_schedule(comfyui_model(dtype), T2V)
     ours = attach_motion(bare, load_motion_module(str(path)), gamma=1.0)
     # On weights of its own: merging is paid once, before sampling, and not at every turn
     merged = with_loras(
         attach_motion(apply_schedule(comfyui_model(dtype), T2V), load_motion_module(str(path))), count=2
     )
+    picture = Pictures(torch.randn(1, *latent_shape(arguments)[1:]), keyframes=(0,))
+    animated = attach_pictures(attach_motion(bare, load_motion_module(str(with_encoder))), picture)
     contestants = {
         "AnimateLCM native": denoise_in_comfyui(ours, arguments),
         "AnimateLCM native, two LoRAs": denoise_in_comfyui(merged, arguments),
+        "AnimateLCM native, a picture": denoise_in_comfyui(animated, arguments),
         "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
     }
     if arguments.guided:
