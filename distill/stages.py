@@ -131,7 +131,7 @@ def train_text(run: Path, minutes: float = 1.5) -> None:
     save(run / "text.pt", trained.state_dict() | train("text", run, trained, loss, budget))
 
 
-def train_base(run: Path, minutes: float = 90) -> None:
+def train_base(run: Path, minutes: float = 50) -> None:
     """The image model and its text encoder together: noise prediction on single frames.
 
     Half of the frames are noised with the motion module's betas (our choice), so that the image model knows the noise
@@ -156,7 +156,7 @@ def train_base(run: Path, minutes: float = 90) -> None:
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
 
-def train_motion(run: Path, minutes: float = 60) -> None:
+def train_motion(run: Path, minutes: float = 86) -> None:
     """The teacher's motion module on the frozen image model: noise prediction on clips, with the motion betas."""
     base, pool, motion = load_base(run), load_pool(run), build_motion()
     for block in motion.blocks():  # start as the image model: a residual branch that adds nothing
@@ -176,7 +176,7 @@ def train_motion(run: Path, minutes: float = 60) -> None:
     save(run / "motion.pt", train("motion", run, motion, loss, budget))
 
 
-def train_lcm_image(run: Path, minutes: float = 6) -> None:
+def train_lcm_image(run: Path, minutes: float = 5) -> None:
     """The acceleration LoRA: consistency distillation of the image model; only the residuals train."""
     base, pool, lora = load_base(run), load_pool(run), Lora(load_base(run)["unet"])
     unet, target = base["unet"], _Target(lora)
@@ -198,7 +198,7 @@ def train_lcm_image(run: Path, minutes: float = 6) -> None:
     save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
 
 
-def train_lcm_video(run: Path, minutes: float = 20) -> None:
+def train_lcm_video(run: Path, minutes: float = 54) -> None:
     """The AnimateLCM motion module: consistency distillation of clips; only the motion module trains.
 
     The paper's initialization strategy: the target starts as the image model without the LoRA, which enters it through
