@@ -136,9 +136,13 @@ def style_names() -> list[str]:
     return sorted(path.stem.removeprefix(STYLE_PREFIX) for path in files)
 
 
+def workflow_names() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+
+
 def demo_graph(arguments: argparse.Namespace) -> Json:
-    """The shipped text-to-video graph with what the command line asks for put in."""
-    graph: Json = json.loads((ROOT / "workflows" / "api" / "text_to_video.json").read_text())
+    """A shipped graph with what the command line asks for put in."""
+    graph: Json = json.loads((ROOT / "workflows" / "api" / f"{arguments.workflow}.json").read_text())
     (sampler,) = nodes_of(graph, "AnimateLCMSampler")
     for name in ("seed", "steps"):
         if (value := getattr(arguments, name)) is not None:
@@ -224,6 +228,10 @@ def benchmark(arguments: argparse.Namespace) -> int:
     return run(script, *arguments.rest, PYTHONPATH=code_paths(), COMFYUI_DIR=str(comfyui_dir()))
 
 
+def pictures(arguments: argparse.Namespace) -> int:
+    return run(ROOT / "docs" / "pictures.py")
+
+
 def distill(arguments: argparse.Namespace) -> int:
     return run("-m", "distill", *arguments.rest)
 
@@ -239,6 +247,8 @@ def parser() -> argparse.ArgumentParser:
 
     video = command(demo, "Make a video in a ComfyUI server of its own.")
     video.add_argument("prompt", nargs="?", help="what to show; the workflow's own prompt by default")
+    workflows = f"{', '.join(workflow_names())}; text_to_video by default"
+    video.add_argument("--workflow", choices=workflow_names(), default="text_to_video", metavar="NAME", help=workflows)
     video.add_argument("--style", help="name of a style LoRA of the mini family")
     video.add_argument("--seed", type=int)
     video.add_argument("--steps", type=int, help="UNet evaluations, 1 to 8; 4 by default")
@@ -247,6 +257,7 @@ def parser() -> argparse.ArgumentParser:
     page.add_argument("--port", type=int, default=8188)
     command(test, "Run the tests; further arguments go to pytest.", add_help=False)
     command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
+    command(pictures, "Make the pictures of the README and the help pages again.")
     command(distill, "Train or evaluate the mini family: python -m distill.", add_help=False)
     return main
 

@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import av
@@ -13,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from animatelcm.comfyui_server import Refused, Server, outputs
 from animatelcm.distill.metrics import measure
-from animatelcm.distill.scenes import COLOURS, SHAPES, SIZE
+from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 
 Graph = dict[str, Any]
+GRAPHS = sorted((Path(__file__).resolve().parents[2] / "workflows" / "api").glob("*.json"))
 seeds = itertools.count(1000)  # a graph that ran before is answered from ComfyUI's cache
 
 
@@ -42,12 +44,12 @@ def metadata(video: bytes) -> dict[str, Any]:
 
 
 def shown(video: np.ndarray) -> str:
-    """What the pixels show, in a prompt's words."""
+    """What the pixels show, in a prompt's words; for something that moves."""
     clip = torch.from_numpy(video).movedim(-1, 1) / 255
     seen = measure(F.interpolate(clip, size=SIZE, mode="area")[None])
     assert seen.one_blob
     assert seen.coherent
-    return f"{COLOURS[seen.colour]} {SHAPES[seen.shape]}"
+    return f"{COLOURS[seen.colour]} {SHAPES[seen.shape]} moving {MOVEMENTS[seen.movement]}"
 
 
 def run_for_frames(server: Server, graph: Graph) -> np.ndarray:
@@ -60,10 +62,13 @@ def run_for_frames(server: Server, graph: Graph) -> np.ndarray:
 def test_every_node_is_registered(server: Server) -> None:
     known = server.get("/object_info")
     names = ("LoadMotionModule", "Apply", "EmptyLatent", "Sampler", "Sigmas", "SamplerSelect", "SaveVideo")
+    names += ("ImageToVideo", "LoadVideo", "MatchColors")
     assert {f"AnimateLCM{name}" for name in names} <= known.keys()
 
 
-def test_the_shipped_graph_makes_a_video_of_the_shape_that_its_prompt_names(server: Server, graph: Graph) -> None:
+@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+def test_a_shipped_graph_makes_the_video_that_its_prompt_asks_for(server: Server, path: Path) -> None:
+    graph = json.loads(path.read_text())
     video = run_for_frames(server, graph)
     assert video.shape == (16, 256, 256, 3)
     assert shown(video) in graph[inputs_of(graph, "AnimateLCMSampler")["positive"][0]]["inputs"]["text"]

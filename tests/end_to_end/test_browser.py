@@ -10,10 +10,20 @@ from animatelcm.comfyui_server import Server, outputs
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = ROOT / "workflows"
+HELP_PAGES = sorted(path.stem for path in (ROOT / "web" / "docs").glob("*.md"))
 CHOOSE_FORMAT = """format => {
     const node = window.app.graph.nodes.find(node => node.type === "AnimateLCMSaveVideo")
     node.widgets.find(widget => widget.name === "format").value = format
+}"""
+SELECT_NEW_NODE = """type => {
+    const { graph, canvas } = window.app
+    graph.clear()
+    const node = window.LiteGraph.createNode(type)
+    graph.add(node)
+    canvas.selectNode(node)
+    canvas.setDirty(true, true)
 }"""
 GRAPH_AS_PROMPT = "async () => (await window.app.graphToPrompt()).output"
 
@@ -37,6 +47,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def test_the_page_lists_the_workflow_as_a_template_with_a_thumbnail(server: Server, name: str) -> None:
     (pack,) = [pack for pack, names in server.get("/workflow_templates").items() if name in names]
+    assert json.loads(server.request(f"/api/workflow_templates/{pack}/{name}.json")) == load(WORKFLOWS / f"{name}.json")
     assert server.request(f"/api/workflow_templates/{pack}/{name}.jpg").startswith(b"\xff\xd8")
 
 
@@ -66,6 +77,15 @@ def test_the_run_button_makes_a_video_that_plays_in_the_page(
     video.wait_for(state="visible")
     page.wait_for_function("video => video.readyState >= 2 && video.videoWidth > 0", arg=video.element_handle())
     page.screenshot(path=tmp_path / f"{name}.png")
+
+
+@pytest.mark.parametrize("node", HELP_PAGES)
+def test_the_help_page_of_a_node_shows_its_picture(page: "Page", node: str) -> None:
+    page.evaluate(SELECT_NEW_NODE, node)
+    page.get_by_test_id("info-button").click()
+    picture = page.locator("img[src*='/docs/']")
+    picture.wait_for(state="attached")
+    page.wait_for_function("picture => picture.complete && picture.naturalWidth > 0", arg=picture.element_handle())
 
 
 @pytest.mark.parametrize(("format", "type"), [("MP4 (H.264)", "video/mp4"), ("WebM (VP9)", "video/webm")])

@@ -128,6 +128,19 @@ def test_a_help_page_names_every_input(node: type[io.ComfyNode]) -> None:
 
 
 @EVERY
+def test_a_help_page_shows_a_picture_and_says_what_is_on_it(node: type[io.ComfyNode]) -> None:
+    page = (HELP / f"{node.GET_SCHEMA().node_id}.md").read_text(encoding="utf-8")
+    ((words, file),) = re.findall(r"^!\[(.+)\]\((.+)\)$", page, re.MULTILINE)
+    assert len(words.split()) > 5
+    assert (HELP / file).read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_picture_is_left_over() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in HELP.glob("*.md"))
+    assert not [path.name for path in HELP.glob("*.png") if f"({path.name})" not in pages]
+
+
+@EVERY
 def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> None:
     assert set(inspect.signature(node.execute).parameters) == {i.id for i in inputs(node)}
 

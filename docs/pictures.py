@@ -1,0 +1,230 @@
+"""Make the pictures of the README, the help pages and the template browser from the mini family in a running ComfyUI.
+
+`python dev.py pictures`, of use when the nodes or the family have changed. Films come from the shipped graphs. Pictures
+of nodes need Chromium.
+"""
+
+import io
+import json
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+pack = types.ModuleType("animatelcm")
+pack.__path__ = [str(ROOT)]
+sys.modules["animatelcm"] = pack
+
+from animatelcm.comfyui_page import chromium, open_page  # noqa: E402 - needs the name above
+from animatelcm.comfyui_server import Server, outputs  # noqa: E402 - likewise
+from animatelcm.video.colours import match_colours  # noqa: E402 - likewise
+
+HELP = ROOT / "web" / "docs"
+STYLE = "animatelcm_mini_synthetic_style_outlined.safetensors"
+GAP, LABEL, SIDE = 8, 88, 96  # pixels: between frames, for the words in front of a row, of a frame in it
+ROOM, BADGE = 160, 24  # pixels: between the page's corner and the nodes, around them with what is written on top
+PICTURE = "first_frame.png"
+PATIENCE = 2000  # milliseconds until the page has moved its own widgets, and shows the pictures of nodes
+Film = list[Image.Image]
+Graph = dict[str, Any]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder), "--disable-api-nodes") as server:
+        draw_films(server)
+        with chromium() as browser, open_page(browser, server) as page:
+            photograph_nodes(page)
+
+
+# Films: what comes out
+
+
+def draw_films(server: Server) -> None:
+    for name in workflows():
+        video = film(server, shipped(name))
+        save(video[len(video) // 2].resize((384, 384), Image.Resampling.BICUBIC), ROOT / "workflows" / f"{name}.jpg")
+    video = film(server, changed())
+    save(video[0], server.folder / "input" / PICTURE)
+    save(side_by_side(thinned(video, 3)), ROOT / "docs" / "demo.png")
+    save(side_by_side([small(frame) for frame in thinned(video, 8)]), HELP / "frames.png")
+    counts = {f"{n} step{'s' * (n > 1)}": changed(AnimateLCMSampler={"steps": n}) for n in (1, 2, 4, 8)}
+    save(rows({name: film(server, graph) for name, graph in counts.items()}), HELP / "steps.png")
+    weights: dict[str, Graph] = {"all": {}, "alpha 0": {"alpha": 0}, "beta 0": {"beta": 0}, "gamma 0": {"gamma": 0}}
+    styled = {name: changed(AnimateLCMApply=change | {"style_lora": STYLE}) for name, change in weights.items()}
+    save(rows({name: film(server, graph) for name, graph in styled.items()}), HELP / "weights.png")
+    drifting = drifted(video)
+    save(rows({"before": drifting, "after": recoloured(drifting)}), HELP / "colours.png")
+
+
+def drifted(video: Film) -> Film:
+    """The film, ever darker and paler."""
+    away = Image.new("RGB", video[0].size, (60, 60, 60))
+    return [Image.blend(frame, away, 0.6 * i / len(video)) for i, frame in enumerate(video)]
+
+
+def recoloured(video: Film) -> Film:
+    """The film in the colours of its first frame."""
+    frames = torch.stack([torch.from_numpy(np.array(frame)) for frame in video]) / 255
+    matched = match_colours(frames, frames[0])
+    return [Image.fromarray(frame.numpy()) for frame in (matched * 255).round().byte()]
+
+
+def film(server: Server, graph: Graph) -> Film:
+    """The frames of a graph's video."""
+    (video,) = outputs(server.run(graph))
+    with av.open(io.BytesIO(server.view(video))) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+def changed(**changes: Graph) -> Graph:
+    """The text-to-video graph, with inputs changed by the type of their node."""
+    graph = shipped("text_to_video")
+    for node in graph.values():
+        node["inputs"].update(changes.get(node["class_type"], {}))
+    return graph
+
+
+def workflows() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json"))
+
+
+def shipped(name: str) -> Graph:
+    graph: Graph = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
+    return graph
+
+
+def thinned(video: Film, count: int) -> Film:
+    """`count` frames, the first and the last among them."""
+    return [video[round(i * (len(video) - 1) / (count - 1))] for i in range(count)]
+
+
+def small(frame: Image.Image) -> Image.Image:
+    return frame.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def side_by_side(frames: Film) -> Image.Image:
+    wide, tall = frames[0].size
+    strip = Image.new("RGB", (len(frames) * (wide + GAP) - GAP, tall), "white")
+    for i, frame in enumerate(frames):
+        strip.paste(frame, (i * (wide + GAP), 0))
+    return strip
+
+
+def rows(films: dict[str, Film]) -> Image.Image:
+    """Six frames of each film in a row, with its name in front."""
+    strips = {name: side_by_side([small(frame) for frame in thinned(video, 6)]) for name, video in films.items()}
+    wide, tall = next(iter(strips.values())).size
+    sheet = Image.new("RGB", (LABEL + wide, len(strips) * (tall + GAP) - GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
+    for i, (name, strip) in enumerate(strips.items()):
+        pen.text((0, i * (tall + GAP) + tall / 2), name, "black", font, anchor="lm")
+        sheet.paste(strip, (LABEL, i * (tall + GAP)))
+    return sheet
+
+
+# Nodes: how they are connected
+
+
+def photograph_nodes(page: "Page") -> None:
+    workflow = json.loads((ROOT / "workflows" / "text_to_video.json").read_text())
+    page.evaluate("async graph => { await window.app.loadGraphData(graph) }", workflow)
+    photograph(page, HELP / "load.png", "CheckpointLoaderSimple", "AnimateLCMLoadMotionModule", "AnimateLCMApply")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
+    page.evaluate("() => { document.querySelector('video').controls = false }")
+    photograph(page, HELP / "save.png", "AnimateLCMSaveVideo")
+    places = {"AnimateLCMSamplerSelect": (0, 0), "AnimateLCMSigmas": (0, 80), "SamplerCustom": (380, 0)}
+    lay_out(page, custom_sampling(), places)
+    photograph(page, HELP / "custom_sampling.png", *places)
+    places = {"AnimateLCMApply": (0, 0), "LoadImage": (0, 300), "AnimateLCMImageToVideo": (420, 0)}
+    places |= {"AnimateLCMSampler": (840, 0)}
+    lay_out(page, image_to_video(), places)
+    photograph(page, HELP / "image_to_video.png", *places)
+    places = {"AnimateLCMLoadVideo": (0, 0), "VAEEncode": (380, 0), "AnimateLCMSampler": (680, 0)}
+    lay_out(page, shipped("video_to_video"), places)
+    photograph(page, HELP / "load_video.png", *places)
+
+
+def custom_sampling() -> Graph:
+    """The shipped graph with ComfyUI's SamplerCustom in place of our sampler."""
+    graph = changed()
+    model = graph["6"]["inputs"]["model"]
+    custom = {"model": model, "sampler": ["10", 0], "sigmas": ["11", 0], "cfg": 1.0}
+    return graph | {
+        "6": {"class_type": "SamplerCustom", "inputs": custom},
+        "10": {"class_type": "AnimateLCMSamplerSelect", "inputs": {}},
+        "11": {"class_type": "AnimateLCMSigmas", "inputs": {"model": model}},
+    }
+
+
+def image_to_video() -> Graph:
+    """The shipped graph with a picture to start from."""
+    graph = changed(AnimateLCMSampler={"model": ["11", 0], "latent": ["11", 1]})
+    told = {"model": ["3", 0], "vae": ["1", 2], "image": ["10", 0]}
+    return graph | {
+        "10": {"class_type": "LoadImage", "inputs": {"image": PICTURE}},
+        "11": {"class_type": "AnimateLCMImageToVideo", "inputs": told},
+    }
+
+
+def lay_out(page: "Page", graph: Graph, places: dict[str, tuple[int, int]]) -> None:
+    """Open an API graph, and keep the types of nodes that have a place."""
+    page.evaluate(
+        """async ([graph, places]) => {
+            await window.app.loadApiJson(graph, "help")
+            for (const node of [...window.app.graph.nodes]) {
+                if (node.type in places) node.pos = places[node.type]
+                else window.app.graph.remove(node)
+            }
+        }""",
+        [graph, places],
+    )
+    page.wait_for_timeout(PATIENCE)
+
+
+def photograph(page: "Page", path: Path, *kinds: str) -> None:
+    """Save a picture of the nodes of some types, and of little around them."""
+    left, top, wide, tall = page.evaluate(
+        """kinds => {
+            const shown = window.app.graph.nodes.filter(node => kinds.includes(node.type))
+            const boxes = shown.map(node => node.boundingRect)
+            const [left, top] = [0, 1].map(i => Math.min(...boxes.map(box => box[i])))
+            const [right, bottom] = [0, 1].map(i => Math.max(...boxes.map(box => box[i] + box[i + 2])))
+            return [left, top, right - left, bottom - top]
+        }""",
+        kinds,
+    )
+    corner = page.evaluate(
+        """([x, y]) => {
+            const canvas = window.app.canvas
+            canvas.deselectAll()
+            canvas.ds.scale = 1
+            canvas.ds.offset = [x, y]
+            canvas.draw(true, true)
+            return canvas.canvas.getBoundingClientRect().toJSON()
+        }""",
+        [ROOM - left, ROOM - top],
+    )
+    page.wait_for_timeout(PATIENCE)
+    x, y = corner["x"] + ROOM - BADGE, corner["y"] + ROOM - BADGE
+    page.screenshot(path=path, clip={"x": x, "y": y, "width": wide + 2 * BADGE, "height": tall + 2 * BADGE})
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    part = path.with_name(f"part-{path.name}")
+    picture.save(part, optimize=True, quality=88)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
