@@ -21,6 +21,7 @@ SELECT_NEW_NODE = """type => {
     const { graph, canvas } = window.app
     graph.clear()
     const node = window.LiteGraph.createNode(type)
+    node.pos = [600, 400] // in view, with room for the tools above it
     graph.add(node)
     canvas.selectNode(node)
     canvas.setDirty(true, true)
