@@ -225,5 +225,6 @@ class Server:
 
 
 def outputs(entry: Json) -> list[Json]:
-    """The files that a finished prompt wrote, from its history entry."""
-    return [file for node in entry["outputs"].values() for file in node.get("images", [])]
+    """The files that a finished prompt saved, from its history entry; previews are not among them."""
+    shown = [file for node in entry["outputs"].values() for file in node.get("images", [])]
+    return [file for file in shown if file["type"] == "output"]

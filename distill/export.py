@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..motion.grammar import published_state_dict
 from .autoencoder import widen
-from .ldm import text_key, unet_key, vae_key
+from .ldm import controlnet_key, text_key, unet_key, vae_key
 from .scenes import STYLES
-from .stages import load_autoencoder, load_base, load_image_encoder, load_lora, load_motion
+from .stages import load_autoencoder, load_base, load_image_encoder, load_layout, load_lora, load_motion
 from .text import token_map
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -31,6 +31,7 @@ def export(run: Path, models: Path = MODELS) -> list[Path]:
         "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),
         "image_encoder": (f"animatediff_models/{NAME}_i2v", lambda: _image_to_video(run)),
     }
+    parts["layout"] = f"controlnet/{NAME}_layout", lambda: _layout(run)
     for style in STYLES[1:]:
         parts[f"style_{style}"] = f"loras/{NAME}_style_{style}", _style(run, style)
     return [
@@ -61,6 +62,10 @@ def _motion(run: Path, stage: str, position_frames: int | None) -> dict[str, Ten
 def _image_to_video(run: Path) -> dict[str, Tensor]:
     encoder = {f"image_encoder.{key}": value for key, value in load_image_encoder(run).state_dict().items()}
     return published_state_dict(load_motion(run, "lcm_video").state_dict() | encoder)
+
+
+def _layout(run: Path) -> dict[str, Tensor]:
+    return {controlnet_key(key): value for key, value in load_layout(run).state_dict().items()}
 
 
 def _style(run: Path, style: str) -> Callable[[], Mapping[str, Tensor]]:

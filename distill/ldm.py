@@ -18,6 +18,7 @@ ENDS = {
     "conv_out": "out.2",
 }
 LAYERS_PER_BLOCK = 2
+HINT_LAYERS = 7  # convolutions of a ControlNet's hint before the last
 LAYER = re.compile(r"(down|mid|up)_block(?:s\.(\d+))?\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
 
 
@@ -48,6 +49,29 @@ def _place(side: str, block: int, kind: str, index: int) -> str:
     if kind == "upsamplers":  # the first up block has no attention before it
         return f"output_blocks.{(LAYERS_PER_BLOCK + 1) * block + LAYERS_PER_BLOCK}.{1 if block == 0 else 2}"
     return f"output_blocks.{(LAYERS_PER_BLOCK + 1) * block + index}.{int(kind == 'attentions')}"
+
+
+def controlnet_key(key: str) -> str:
+    """The ldm name of a weight of diffusers' ControlNetModel."""
+    part, _, rest = key.partition(".")
+    if part == "controlnet_cond_embedding":
+        return f"control_model.input_hint_block.{_hint_layer(rest)}"
+    if part == "controlnet_down_blocks":
+        index, _, parameter = rest.partition(".")
+        return f"control_model.zero_convs.{index}.0.{parameter}"
+    if part == "controlnet_mid_block":
+        return f"control_model.middle_block_out.0.{rest}"
+    return unet_key(key).replace("model.diffusion_model.", "control_model.")
+
+
+def _hint_layer(key: str) -> str:
+    """Ldm counts the activations between the hint's convolutions as layers."""
+    layer, _, parameter = key.rpartition(".")
+    if layer == "conv_in":
+        return f"0.{parameter}"
+    if layer == "conv_out":
+        return f"{2 * HINT_LAYERS}.{parameter}"
+    return f"{2 * (int(layer.removeprefix('blocks.')) + 1)}.{parameter}"
 
 
 def vae_key(key: str) -> str:

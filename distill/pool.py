@@ -15,6 +15,7 @@ from .scenes import (
     MOVEMENTS,
     SHAPES,
     Scenes,
+    boxes,
     draw_scenes,
     held_out,
     mirror,
@@ -52,7 +53,7 @@ class Pool:
 
     def draw_clips_with_speed(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str], Tensor]:
         """As `draw_clips`, and how fast each moves, (count,) in pixels per frame; 0 for what stands still."""
-        latents, captions, index = self._draw(count, slice(None), TOLD_IN_CLIPS, generator)
+        latents, captions, index, _ = self._draw(count, slice(None), TOLD_IN_CLIPS, generator)
         moves = self.scenes.movement[index] < len(DIRECTIONS)
         return latents, captions, torch.where(moves, self.scenes.speed[index], 0.0)
 
@@ -61,9 +62,19 @@ class Pool:
         frame = torch.randint(FRAMES, (count,), generator=generator)
         return self._draw(count, frame, TOLD_IN_STILLS, generator)[:2]
 
+    def draw_stills_with_boxes(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """As `draw_stills`, and left, top, right and bottom of what each shows, (count, 4), as shares of the image."""
+        frame = torch.randint(FRAMES, (count,), generator=generator)
+        latents, captions, index, turned = self._draw(count, frame, TOLD_IN_STILLS, generator)
+        places = boxes(self.scenes[index], frame[:, None].float())[:, 0]
+        left, top, right, bottom = places.unbind(1)
+        mirrored = torch.stack((1 - right, top, 1 - left, bottom), dim=1)
+        return latents, captions, torch.where(turned[:, None], mirrored, places)
+
     def _draw(
         self, count: int, frames: slice | Tensor, told: float, generator: torch.Generator
-    ) -> tuple[Tensor, list[str], Tensor]:
+    ) -> tuple[Tensor, list[str], Tensor, Tensor]:
+        """Latents, captions, which clips they are of, and which of them are mirrored."""
         index = torch.randint(len(self.scenes), (count,), generator=generator)
         turned = self.mirrorable[index] & (torch.rand(count, generator=generator) < 0.5)
         latents = self.latents[index, frames].float()
@@ -72,7 +83,7 @@ class Pool:
             partial_caption(self.mirrored if t else self.scenes, i, generator, told)
             for i, t in zip(index.tolist(), turned.tolist(), strict=True)
         ]
-        return latents, captions, index
+        return latents, captions, index, turned
 
 
 def fill_pool(autoencoder: AutoencoderTiny, clips: int, seed: int, style: str = "plain", frames: int = FRAMES) -> Pool:

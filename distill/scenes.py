@@ -31,6 +31,7 @@ PALETTE = {
 COLOURS = ("red", "green", "blue", "yellow", "purple", "turquoise")
 BACKGROUNDS = ("black", "white", "gray", "blue")
 SHAPES = ("circle", "square", "triangle")
+HALVES = ((1.0, 1.0), (0.9, 0.9), (1.074, 0.93))  # of each shape's bounding box, wide and high, in radii
 SIZES = {"small": (13.0, 14.5), "large": (18.0, 19.5)}  # radius in pixels
 DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down", "down right")
 STILL = "standing still"
@@ -158,6 +159,15 @@ def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tens
     low = dy - 0.31 * r
     triangle = torch.maximum(low, math.sqrt(0.75) * dx.abs() - 0.5 * low) - 0.62 * r
     return torch.where(shape == 0, circle, torch.where(shape == 1, square, triangle))
+
+
+def boxes(scenes: Scenes, times: Tensor) -> Tensor:
+    """Left, top, right and bottom of the shapes at frame numbers (T,) or (N, T), as shares of the image: (N, T, 4)."""
+    vx, vy = velocity(scenes.movement, scenes.speed)
+    times = times.expand(len(scenes), -1)
+    centre = torch.stack((scenes.x[:, None] + vx[:, None] * times, scenes.y[:, None] + vy[:, None] * times), dim=-1)
+    half = (torch.tensor(HALVES)[scenes.shape] * scenes.radius[:, None])[:, None]
+    return torch.cat((centre - half, centre + half), dim=-1) / SIZE
 
 
 def front_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:

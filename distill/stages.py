@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, ControlNetModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from ..layout.draw import outline
 from ..motion.image_encoder import ImageEncoder
 from ..motion.transformer import MotionModule
 from ..sampling.schedule import I2V
@@ -19,10 +20,19 @@ from .diffusion import BASE, MOTION, Model, add_noise, alpha_bar, denoising_loss
 from .distillation import Networks, distillation_loss, training_loss
 from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
-from .scenes import FRAMES, STYLES, Scenes, attributes, caption, draw_scenes
+from .scenes import FRAMES, SIZE, STYLES, Scenes, attributes, caption, draw_scenes
 from .text import WIDTH, build_text_encoder, encode_text
 from .train import Budget, Moment, move_average, rank, save, train
-from .unet import build_image_encoder, build_motion, build_unet, freeze, noise, video_noise
+from .unet import (
+    build_controlnet,
+    build_image_encoder,
+    build_motion,
+    build_unet,
+    controlled_noise,
+    freeze,
+    noise,
+    video_noise,
+)
 
 POOL_CLIPS = 4800
 STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
@@ -30,6 +40,7 @@ STYLE_RANK = 16
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
 SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published default is the usual speed
+HINT_LINE = 2  # pixels, as 'AnimateLCM Layout Hints' draws by default
 IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
 
 
@@ -65,6 +76,12 @@ def load_image_encoder(run: Path) -> ImageEncoder:
     encoder = build_image_encoder()
     encoder.load_state_dict(torch.load(run / "image_encoder.pt", weights_only=True))
     return freeze(encoder)
+
+
+def load_layout(run: Path) -> ControlNetModel:
+    controlnet = build_controlnet(build_unet())
+    controlnet.load_state_dict(torch.load(run / "layout.pt", weights_only=True))
+    return freeze(controlnet)
 
 
 def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
@@ -146,10 +163,7 @@ def train_base(run: Path, minutes: float = 50) -> None:
 
     def loss(now: Moment) -> Tensor:
         x0, captions = pool.draw_stills(budget.share, now.generator)
-        timestep, epsilon = image_timesteps(len(x0)), torch.randn_like(x0)
-        half = torch.rand(len(x0), 1, 1, 1) < 0.5
-        share = torch.where(half, alpha_bar(BASE, timestep, x0), alpha_bar(MOTION, timestep, x0))
-        x = add_noise(x0, epsilon, share)
+        x, timestep, epsilon, share = noised_stills(x0)
         predicted = noise(base["unet"], x, timestep, encode_text(base["text"], captions))
         return denoising_loss(predicted, epsilon, share)
 
@@ -254,6 +268,34 @@ def train_image_encoder(run: Path, minutes: float = 10) -> None:
     save(run / "image_encoder.pt", encoder.state_dict() | train("image_encoder", run, encoder, loss, budget))
 
 
+def train_layout(run: Path, minutes: float = 12) -> None:
+    """A ControlNet for drawn boxes: noise prediction on stills, with the outline of the shape's box as the hint.
+
+    It never meets the LoRA or a motion module, as the ControlNets of SD1.5 never did. As for the image model, half of
+    the frames are noised with the motion module's betas.
+    """
+    base, pool = load_base(run), load_pool(run)
+    controlnet = build_controlnet(base["unet"])
+    budget = Budget(minutes, batch=32)
+
+    def loss(now: Moment) -> Tensor:
+        x0, captions, places = pool.draw_stills_with_boxes(budget.share, now.generator)
+        x, timestep, epsilon, share = noised_stills(x0)
+        hint = outline(places, SIZE, SIZE, HINT_LINE)[:, None].expand(-1, 3, -1, -1)
+        context = contexts(base, captions)[0]
+        return denoising_loss(controlled_noise(base["unet"], controlnet, x, timestep, context, hint), epsilon, share)
+
+    save(run / "layout.pt", train("layout", run, controlnet, loss, budget))
+
+
+def noised_stills(x0: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Noised latents, their timesteps, the noise, and the share of signal: half of them with the motion betas."""
+    timestep, epsilon = image_timesteps(len(x0)), torch.randn_like(x0)
+    half = torch.rand(len(x0), 1, 1, 1) < 0.5
+    share = torch.where(half, alpha_bar(BASE, timestep, x0), alpha_bar(MOTION, timestep, x0))
+    return add_noise(x0, epsilon, share), timestep, epsilon, share
+
+
 def features(encoder: ImageEncoder, pictures: Tensor, scale: Tensor, frames: int = FRAMES) -> list[Tensor]:
     """What the frames of clips are told about their pictures (N, 4, h, w), at a motion scale each, (N,)."""
     rows, frame = pictures.repeat_interleave(frames, dim=0), torch.arange(frames).repeat(len(pictures))
@@ -332,6 +374,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "lcm_image": train_lcm_image,
     "lcm_video": train_lcm_video,
     "image_encoder": train_image_encoder,
+    "layout": train_layout,
     **{f"style_{style}": partial(train_style, style=style) for style in STYLES[1:]},
 }
 ONE_PROCESS = ("pool",)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,6 +17,7 @@ from .text import WIDTH
 
 CHANNELS = (64, 64, 64, 64)  # not 32: 32 groups would normalise each channel alone, and lose the mean colour
 HEADS = 8
+HINT_CHANNELS = (16, 32, 96, 256)  # of ldm's ControlNets
 BLOCKS_PER_LEVEL = 2  # of the image encoder, and layers with a temporal transformer in a down block
 LATENT_SHAPE = (4, SIZE // 8, SIZE // 8)
 
@@ -40,6 +41,28 @@ def build_motion(max_frames: int = 64) -> MotionModule:
 def build_image_encoder() -> ImageEncoder:
     blocks = tuple(ResidualConfig(channels) for channels in CHANNELS for _ in range(BLOCKS_PER_LEVEL))
     return ImageEncoder(ImageEncoderConfig(blocks))
+
+
+def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet that starts with the image model's encoder, and adds nothing to what it does."""
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=HINT_CHANNELS)
+    controlnet.set_attn_processor(AttnProcessor())
+    return controlnet
+
+
+def controlled_noise(
+    unet: nn.Module, controlnet: ControlNetModel, x: Tensor, timestep: Tensor, context: Tensor, hint: Tensor
+) -> Tensor:
+    """The noise prediction for images (N, 4, H, W) with a hint each, (N, 3, 8 H, 8 W) in 0..1."""
+    down, middle = controlnet(x, timestep, context, hint, return_dict=False)
+    return unet(
+        x,
+        timestep,
+        encoder_hidden_states=context,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=middle,
+        return_dict=False,
+    )[0]
 
 
 def noise(unet: nn.Module, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:

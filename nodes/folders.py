@@ -19,7 +19,7 @@ def register_folders() -> None:
     added stays.
     """
     folder_paths.add_model_folder_path(MOTION_MODULES, str(Path(folder_paths.models_dir) / MOTION_MODULES))
-    for folder in (MOTION_MODULES, "checkpoints", LORAS):
+    for folder in (MOTION_MODULES, "checkpoints", LORAS, "controlnet"):
         folder_paths.add_model_folder_path(folder, str(PACK_MODELS / folder))
     # A folder that is new to ComfyUI has no extensions, which means: list every file.
     folders, extensions = folder_paths.folder_names_and_paths[MOTION_MODULES]

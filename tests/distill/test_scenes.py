@@ -8,6 +8,7 @@ from animatelcm.distill.scenes import (
     MOVEMENTS,
     SHAPES,
     SIZE,
+    boxes,
     caption,
     draw_scenes,
     held_out,
@@ -51,6 +52,22 @@ def test_shapes_stay_inside_the_image() -> None:
     corner = images[..., :1, :1]
     for edge in (images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]):
         assert torch.allclose(edge, corner[..., 0].expand_as(edge), atol=1e-6)
+
+
+def test_a_box_touches_the_shape_on_all_sides() -> None:
+    scenes = draw_scenes(60, seed=8)
+    left, top, right, bottom = (boxes(scenes, TIMES) * SIZE).unbind(-1)
+    x, y = (
+        getattr(scenes, name)[:, None] + v[:, None] * TIMES
+        for name, v in zip("xy", velocity(scenes.movement, scenes.speed), strict=True)
+    )
+    inside = signed_distance(scenes.shape, x, y, scenes.radius) < 0
+    for low, high, covered in ((left, right, inside.any(2)), (top, bottom, inside.any(3))):
+        centres = torch.arange(SIZE) + 0.5
+        first = torch.where(covered, centres, SIZE).amin(-1)
+        last = torch.where(covered, centres, 0.0).amax(-1)
+        assert ((first - low > -0.01) & (first - low < 2)).all()  # a corner may lie between two pixels' centres
+        assert ((high - last > -0.01) & (high - last < 2)).all()
 
 
 def test_a_mirrored_scene_is_the_clip_mirrored() -> None:

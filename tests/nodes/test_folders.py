@@ -31,7 +31,7 @@ def test_folders_that_others_registered_stay(monkeypatch: pytest.MonkeyPatch, tm
     assert {".safetensors", ".ckpt"} <= set(extensions)
 
 
-@pytest.mark.parametrize("folder", ["checkpoints", "loras", "animatediff_models"])
+@pytest.mark.parametrize("folder", ["checkpoints", "controlnet", "loras", "animatediff_models"])
 def test_the_packs_own_models_are_searched(folder: str) -> None:
     assert str(folders.PACK_MODELS / folder) in folder_paths.get_folder_paths(folder)
 

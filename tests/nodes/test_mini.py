@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from animatelcm.distill.autoencoder import build_autoencoder, decode, encode
 from animatelcm.distill.export import write
-from animatelcm.distill.ldm import text_key, unet_key
+from animatelcm.distill.ldm import controlnet_key, text_key, unet_key
 from animatelcm.distill.lora import Lora
 from animatelcm.distill.stages import build_base
 from animatelcm.distill.text import encode_text
-from animatelcm.distill.unet import noise
+from animatelcm.distill.unet import build_controlnet, noise
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -115,6 +116,30 @@ def test_every_weight_of_a_lora_is_consumed(base: nn.ModuleDict, loaded: tuple[A
     keys = comfy.lora.model_lora_keys_unet(loaded[0].model, {})
     patches = comfy.lora.load_lora(lora.published(), keys)
     assert len(patches) == len(lora.layers)
+
+
+@torch.no_grad()
+def test_a_controlnet_answers_as_in_training(base: nn.ModuleDict, tmp_path: Path) -> None:
+    import comfy.controlnet
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    trained = build_controlnet(base["unet"])
+    for parameter in trained.parameters():
+        parameter.copy_((parameter if parameter.any() else 0.05 * torch.randn_like(parameter)).half())
+    path = write(tmp_path / "layout.safetensors", {controlnet_key(k): v for k, v in trained.state_dict().items()})
+    loaded = comfy.controlnet.load_controlnet(str(path)).control_model.float()
+    x, context, t, hint = (
+        torch.randn(2, 4, 8, 8),
+        torch.randn(2, 77, 64),
+        torch.tensor([999, 20]),
+        torch.rand(2, 3, 64, 64),
+    )
+    down, middle = trained(x, t, context, hint, return_dict=False)
+    answer = loaded(x=x, hint=hint, timesteps=t, context=context)
+    for found, expected in zip((*answer["output"], *answer["middle"]), (*down, middle), strict=True):
+        assert expected.abs().mean() > 1e-3
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_text_keys_are_clips() -> None:
