@@ -1,0 +1,87 @@
+"""Layouts as text: what is read, and where errors are."""
+
+import json
+import re
+
+import pytest
+from animatelcm.layout.boxes import EASINGS, RANGES, Box, Keyframe, Layout, LayoutError
+from animatelcm.layout.parse import EXAMPLE, read_layout, write_layout
+from hypothesis import given
+from hypothesis import strategies as some
+
+PLACES = {name: some.floats(*RANGES[name]) for name in ("x", "y", "width", "height")}
+KEYFRAMES = some.builds(
+    Keyframe, frame=some.integers(*RANGES["frame"]), easing=some.sampled_from(sorted(EASINGS)), **PLACES
+)
+BOXES = some.builds(
+    Box,
+    name=some.text(min_size=1).filter(str.strip),
+    keyframes=some.lists(KEYFRAMES, min_size=1, max_size=4, unique_by=lambda keyframe: keyframe.frame).map(tuple),
+    prompt=some.text(),
+    colour=some.sampled_from(["", "#96053d", "#FFFFFF"]),
+)
+LAYOUTS = some.builds(Layout, some.lists(BOXES, max_size=3, unique_by=lambda box: box.name).map(tuple))
+PLACE = '"frame": 0, "x": 0, "y": 0, "width": 1, "height": 1'
+
+
+@given(LAYOUTS)
+def test_what_is_written_is_read(layout: Layout) -> None:
+    assert read_layout(write_layout(layout)) == layout
+
+
+def test_the_example_of_the_messages_is_a_layout() -> None:
+    (box,) = read_layout(EXAMPLE).boxes
+    assert (box.name, box.prompt, [keyframe.frame for keyframe in box.keyframes]) == ("fox", "a fox", [0, 15])
+
+
+def test_prompt_colour_and_easing_may_be_left_out() -> None:
+    assert read_layout(f'{{"boxes": [{{"name": "a", "keyframes": [{{{PLACE}}}]}}]}}') == Layout(
+        (Box("a", (Keyframe(0, 0, 0, 1, 1),)),)
+    )
+
+
+def one_box(inside: str) -> str:
+    return f'{{"boxes": [\n  {inside}\n]}}'
+
+
+EASY = f'{{"name": "a", "keyframes": [{{{PLACE}}}]}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "message"),
+    [
+        ("", "", "this is not JSON"),
+        ('{"boxes": [\n  {"name": }\n]}', "}\n", "this is not JSON: Expecting value"),
+        ("[]", "[", "Expected the layout here, an object in braces, with boxes."),
+        ('{"boxes": {}}', "{}", "Expected a list in brackets for boxes."),
+        ('{"boxes": [], "box": 1}', "1", "The layout has no 'box'. It has boxes."),
+        (one_box("7"), "7", "Expected a box here, an object in braces, with name, keyframes."),
+        (one_box('{"name": "a"}'), '{"name', "A box needs name, keyframes; keyframes is missing."),
+        (one_box('{"name": 7, "keyframes": []}'), "7", "name is 7. Expected a text in quotes."),
+        (one_box('{"name": "a", "keyframes": []}'), "[]", "has no keyframe"),
+        (
+            one_box('{"name": "a", "keyframes": [{"frame": 0}]}'),
+            '{"frame',
+            "A keyframe needs frame, x, y, width, height",
+        ),
+        (one_box(EASY.replace("{", '{\n\t"colour": "red",\t', 1)), '"red"', "'red' is no colour"),
+        (one_box(EASY.replace("}]", ',\r\n\t"easing": "fast"}]')), '"fast"', "no easing 'fast'"),
+        (one_box(EASY.replace('"a"', '"😀"').replace("}]", ', "z": 7}]')), "7", "A keyframe has no 'z'"),
+        (one_box(EASY.replace("0", "NaN", 1)), "NaN", "frame is nan"),
+        (one_box(EASY.replace("1}", "9}")), "9", "height 9 is out of range"),
+        (one_box(EASY.replace("}]", f"}}, {{{PLACE}}}]")), "[{", "two keyframes at frame 0"),
+        (one_box(f"{EASY}, {EASY}"), '"a"', "two boxes named 'a'"),
+    ],
+)
+def test_an_error_says_where_it_is(text: str, wrong: str, message: str) -> None:
+    place = text.rindex(wrong)
+    line, column = text[:place].count("\n") + 1, place - text.rfind("\n", 0, place)
+    with pytest.raises(LayoutError, match=re.escape(message)) as refused:
+        read_layout(text)
+    assert str(refused.value).startswith(f"Line {line}, column {column}: ")
+
+
+def test_an_error_beside_what_yaml_cannot_read_is_told_without_a_place() -> None:
+    text = json.dumps({"boxes": [{"name": "\x7f", "keyframes": []}]}, ensure_ascii=False)
+    with pytest.raises(LayoutError, match=r"^The box '\x7f' has no keyframe"):
+        read_layout(text)
