@@ -7,6 +7,23 @@ from torch import Tensor, nn
 
 CONTEXT = (77, 768)
 LATENT_CHANNELS = 4
+UNET = {
+    "image_size": 32,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": (1, 2, 4, 4),
+    "use_spatial_transformer": True,
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": CONTEXT[1],
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "use_temporal_attention": False,
+    "legacy": False,
+}
 
 
 def fill(model: nn.Module) -> nn.Module:
@@ -26,28 +43,25 @@ def comfyui_model(dtype: torch.dtype) -> Any:
     import comfy.model_patcher
     import comfy.supported_models
 
-    unet = {
-        "image_size": 32,
-        "in_channels": LATENT_CHANNELS,
-        "out_channels": LATENT_CHANNELS,
-        "model_channels": 320,
-        "num_res_blocks": [2, 2, 2, 2],
-        "channel_mult": (1, 2, 4, 4),
-        "use_spatial_transformer": True,
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        "transformer_depth_middle": 1,
-        "context_dim": CONTEXT[1],
-        "use_linear_in_transformer": False,
-        "adm_in_channels": None,
-        "use_temporal_attention": False,
-        "legacy": False,
-    }
-    config = comfy.supported_models.SD15(unet)
+    config = comfy.supported_models.SD15(dict(UNET))
     config.set_inference_dtype(dtype, None)
     model = fill(config.get_model({}, ""))
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     return patcher(model, management.get_torch_device(), management.unet_offload_device())
+
+
+def controlnet(dtype: torch.dtype) -> Any:
+    """SD1.5's ControlNet with random weights, as ComfyUI's loader returns it."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.model_management as management
+    import comfy.ops
+
+    sizes = {k: v for k, v in UNET.items() if k not in ("out_channels", "use_temporal_attention")}
+    network = comfy.cldm.cldm.ControlNet(
+        **sizes, num_heads=8, hint_channels=3, dtype=dtype, operations=comfy.ops.disable_weight_init
+    )
+    return comfy.controlnet.ControlNet(fill(network), load_device=management.get_torch_device())
 
 
 def with_loras(model: Any, count: int, rank: int = 16) -> Any:

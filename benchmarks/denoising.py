@@ -1,8 +1,8 @@
 """Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
 
 Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also with two LoRAs
-on every layer, and with a picture to animate. They take turns in one run and medians are compared, so that a slower
-minute of the machine falls on all of them.
+on every layer, with a picture to animate, and with a layout that a ControlNet follows. They take turns in one run and
+medians are compared, so that a slower minute of the machine falls on all of them.
 
     python dev.py benchmark denoising                     128x128 on a CPU
     python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
@@ -14,9 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, diffusers_unet, motion_file, with_loras
+from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, controlnet, diffusers_unet, motion_file, with_loras
 from _pack import import_pack
 from tqdm import tqdm
 
@@ -72,6 +73,7 @@ def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folde
         "AnimateLCM native": denoise_in_comfyui(ours, arguments),
         "AnimateLCM native, two LoRAs": denoise_in_comfyui(merged, arguments),
         "AnimateLCM native, a picture": denoise_in_comfyui(animated, arguments),
+        "AnimateLCM native, a layout": denoise_in_comfyui(ours, arguments, control=layout_control(arguments, dtype)),
         "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
     }
     if arguments.guided:
@@ -79,12 +81,14 @@ def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folde
     return contestants
 
 
-def denoise_in_comfyui(model: object, arguments: argparse.Namespace, steps: int = 0, cfg: float = 1.0) -> Denoise:
+def denoise_in_comfyui(
+    model: object, arguments: argparse.Namespace, steps: int = 0, cfg: float = 1.0, **prompted: Any
+) -> Denoise:
     import comfy.sample
     from animatelcm.sampling.model_sampling import consistency_sampler
     from animatelcm.sampling.schedule import T2V, step_sigmas
 
-    prompt = [[torch.randn(1, *CONTEXT), {}]]
+    prompt = [[torch.randn(1, *CONTEXT), prompted]]
     latent = torch.zeros(latent_shape(arguments))
     sigmas = step_sigmas(T2V, steps or arguments.steps)
 
@@ -96,6 +100,17 @@ def denoise_in_comfyui(model: object, arguments: argparse.Namespace, steps: int 
         )
 
     return denoise
+
+
+def layout_control(arguments: argparse.Namespace, dtype: torch.dtype) -> Any:
+    """A ControlNet with one hint per frame, as ComfyUI's own node applies it."""
+    from animatelcm.layout.boxes import Keyframe, Layout
+    from animatelcm.layout.draw import hints
+
+    there = Keyframe(0, 0.0, 0.3, 0.4, 0.4), Keyframe(arguments.frames - 1, 0.6, 0.3, 0.4, 0.4)
+    layout = Layout().with_keyframe("box", "", there[0]).with_keyframe("box", "", there[1])
+    drawn = hints(layout, arguments.frames, arguments.size, arguments.size, "outline", 2)
+    return controlnet(dtype).set_cond_hint(drawn.movedim(-1, 1))
 
 
 def diffusers_contestant(arguments: argparse.Namespace, dtype: torch.dtype) -> Denoise:

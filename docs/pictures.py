@@ -27,13 +27,18 @@ sys.modules["animatelcm"] = pack
 
 from animatelcm.comfyui_page import chromium, open_page  # noqa: E402 - needs the name above
 from animatelcm.comfyui_server import Server, outputs  # noqa: E402 - likewise
+from animatelcm.layout.draw import HINTS, hints  # noqa: E402 - likewise
+from animatelcm.layout.parse import read_layout  # noqa: E402 - likewise
+from animatelcm.layout.preview import preview  # noqa: E402 - likewise
 from animatelcm.video.colours import match_colours  # noqa: E402 - likewise
 
 HELP = ROOT / "web" / "docs"
 STYLE = "animatelcm_mini_synthetic_style_outlined.safetensors"
+FRAMES = 16
 GAP, LABEL, SIDE = 8, 88, 96  # pixels: between frames, for the words in front of a row, of a frame in it
 ROOM, BADGE = 160, 24  # pixels: between the page's corner and the nodes, around them with what is written on top
 PICTURE = "first_frame.png"
+VIEW = {"width": 2000, "height": 1200}  # pixels: the page's own map and buttons are beside the nodes
 PATIENCE = 2000  # milliseconds until the page has moved its own widgets, and shows the pictures of nodes
 Film = list[Image.Image]
 Graph = dict[str, Any]
@@ -62,8 +67,24 @@ def draw_films(server: Server) -> None:
     weights: dict[str, Graph] = {"all": {}, "alpha 0": {"alpha": 0}, "beta 0": {"beta": 0}, "gamma 0": {"gamma": 0}}
     styled = {name: changed(AnimateLCMApply=change | {"style_lora": STYLE}) for name, change in weights.items()}
     save(rows({name: film(server, graph) for name, graph in styled.items()}), HELP / "weights.png")
+    draw_layout()
     drifting = drifted(video)
     save(rows({"before": drifting, "after": recoloured(drifting)}), HELP / "colours.png")
+
+
+def draw_layout() -> None:
+    """What the layout nodes draw of the shipped layout."""
+    layout = read_layout(text_of_layout())
+    save(pictured(preview(layout, FRAMES, 256, 256))[0], HELP / "layout_preview.png")
+    kinds = {kind: pictured(hints(layout, FRAMES, 2 * SIDE, 2 * SIDE, kind, 4)) for kind in HINTS}
+    save(
+        rows({kind: thinned(video, 3) for kind, video in kinds.items()}, count=3, label=130), HELP / "layout_hints.png"
+    )
+
+
+def text_of_layout() -> str:
+    (node,) = (node for node in shipped("layout_to_video").values() if node["class_type"] == "AnimateLCMLayout")
+    return str(node["inputs"]["text"])
 
 
 def drifted(video: Film) -> Film:
@@ -75,8 +96,11 @@ def drifted(video: Film) -> Film:
 def recoloured(video: Film) -> Film:
     """The film in the colours of its first frame."""
     frames = torch.stack([torch.from_numpy(np.array(frame)) for frame in video]) / 255
-    matched = match_colours(frames, frames[0])
-    return [Image.fromarray(frame.numpy()) for frame in (matched * 255).round().byte()]
+    return pictured(match_colours(frames, frames[0]))
+
+
+def pictured(frames: torch.Tensor) -> Film:
+    return [Image.fromarray(frame.numpy()) for frame in (frames * 255).round().byte()]
 
 
 def film(server: Server, graph: Graph) -> Film:
@@ -120,15 +144,15 @@ def side_by_side(frames: Film) -> Image.Image:
     return strip
 
 
-def rows(films: dict[str, Film]) -> Image.Image:
-    """Six frames of each film in a row, with its name in front."""
-    strips = {name: side_by_side([small(frame) for frame in thinned(video, 6)]) for name, video in films.items()}
+def rows(films: dict[str, Film], count: int = 6, label: int = LABEL) -> Image.Image:
+    """Some frames of each film in a row, with its name in front."""
+    strips = {name: side_by_side([small(frame) for frame in thinned(video, count)]) for name, video in films.items()}
     wide, tall = next(iter(strips.values())).size
-    sheet = Image.new("RGB", (LABEL + wide, len(strips) * (tall + GAP) - GAP), "white")
+    sheet = Image.new("RGB", (label + wide, len(strips) * (tall + GAP) - GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
     for i, (name, strip) in enumerate(strips.items()):
         pen.text((0, i * (tall + GAP) + tall / 2), name, "black", font, anchor="lm")
-        sheet.paste(strip, (LABEL, i * (tall + GAP)))
+        sheet.paste(strip, (label, i * (tall + GAP)))
     return sheet
 
 
@@ -136,6 +160,7 @@ def rows(films: dict[str, Film]) -> Image.Image:
 
 
 def photograph_nodes(page: "Page") -> None:
+    page.set_viewport_size(VIEW)
     workflow = json.loads((ROOT / "workflows" / "text_to_video.json").read_text())
     page.evaluate("async graph => { await window.app.loadGraphData(graph) }", workflow)
     photograph(page, HELP / "load.png", "CheckpointLoaderSimple", "AnimateLCMLoadMotionModule", "AnimateLCMApply")
@@ -153,6 +178,51 @@ def photograph_nodes(page: "Page") -> None:
     places = {"AnimateLCMLoadVideo": (0, 0), "VAEEncode": (380, 0), "AnimateLCMSampler": (680, 0)}
     lay_out(page, shipped("video_to_video"), places)
     photograph(page, HELP / "load_video.png", *places)
+    photograph_layouts(page)
+
+
+def photograph_layouts(page: "Page") -> None:
+    places = {"AnimateLCMLayout": (0, 0), "AnimateLCMLayoutHints": (540, 0), "ControlNetLoader": (540, 240)}
+    places |= {"ControlNetApplyAdvanced": (880, 0)}
+    lay_out(page, shipped("layout_to_video"), places)
+    photograph(page, HELP / "layout.png", *places)
+    places = {"AnimateLCMLayout": (0, 0), "AnimateLCMLayoutBox": (540, 0), "AnimateLCMLayoutPreview": (1000, 0)}
+    lay_out(page, two_boxes(), places)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_timeout(PATIENCE)
+    photograph(page, HELP / "layout_box.png", *places)
+    places = {"AnimateLCMLayout": (0, 0), "CLIPTextEncode": (540, 300), "AnimateLCMLayoutConditioning": (1000, 0)}
+    places |= {"AnimateLCMSampler": (1400, 0)}
+    lay_out(page, regional_prompts(), places)
+    photograph(page, HELP / "layout_conditioning.png", *places)
+
+
+def two_boxes() -> Graph:
+    """The shipped layout, and a box beside it."""
+    still = {"layout": ["1", 0], "name": "moon", "frame": 0, "x": 0.05, "y": 0.05, "width": 0.2, "height": 0.2}
+    shown = {"layout": ["2", 0], "width": 512, "height": 512, "frames": FRAMES}
+    return {
+        "1": {"class_type": "AnimateLCMLayout", "inputs": {"text": text_of_layout()}},
+        "2": {"class_type": "AnimateLCMLayoutBox", "inputs": still},
+        "3": {"class_type": "AnimateLCMLayoutPreview", "inputs": shown},
+    }
+
+
+def regional_prompts() -> Graph:
+    """The shipped graph with a prompt for the box in place of the ControlNet."""
+    graph = changed(AnimateLCMSampler={"positive": ["11", 0]})
+    told = {
+        "clip": ["3", 1],
+        "conditioning": ["4", 0],
+        "layout": ["10", 0],
+        "width": 64,
+        "height": 64,
+        "frames": FRAMES,
+    }
+    return graph | {
+        "10": {"class_type": "AnimateLCMLayout", "inputs": {"text": text_of_layout()}},
+        "11": {"class_type": "AnimateLCMLayoutConditioning", "inputs": told},
+    }
 
 
 def custom_sampling() -> Graph:
@@ -181,6 +251,7 @@ def lay_out(page: "Page", graph: Graph, places: dict[str, tuple[int, int]]) -> N
     """Open an API graph, and keep the types of nodes that have a place."""
     page.evaluate(
         """async ([graph, places]) => {
+            window.app.nodeOutputs = {} // pictures of an earlier graph's nodes
             await window.app.loadApiJson(graph, "help")
             for (const node of [...window.app.graph.nodes]) {
                 if (node.type in places) node.pos = places[node.type]

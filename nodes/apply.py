@@ -13,7 +13,7 @@ from . import folders
 from .compatibility import known
 from .load_motion_module import MotionModule
 from .loras import merge_lora
-from .preflight import with_advice
+from .preflight import with_advice, with_mask_check
 
 AUTOMATIC = "automatic (from the motion module)"
 MODELS_OWN = "keep the model's own"
@@ -96,7 +96,7 @@ class AnimateLCMApply(io.ComfyNode):
     ) -> io.NodeOutput:
         model, clip = merge_lora(model, clip, style_lora, alpha)
         model, clip = merge_lora(model, clip, acceleration_lora, beta)
-        model = attach_motion(model, motion_module, gamma)
+        model = with_mask_check(attach_motion(model, motion_module, gamma))
         if acceleration_lora != folders.NONE and beta > 0:
             model = with_advice(model)
         chosen = schedule_of_choice(schedule, motion_module)

@@ -7,6 +7,8 @@ from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
 from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
 from .image_to_video import AnimateLCMImageToVideo
+from .layout import AnimateLCMLayout, AnimateLCMLayoutBox, AnimateLCMLayoutHints, AnimateLCMLayoutPreview
+from .layout_conditioning import AnimateLCMLayoutConditioning
 from .load_motion_module import AnimateLCMLoadMotionModule
 from .load_video import AnimateLCMLoadVideo
 from .match_colours import AnimateLCMMatchColors
@@ -32,4 +34,9 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMImageToVideo,
             AnimateLCMLoadVideo,
             AnimateLCMMatchColors,
+            AnimateLCMLayout,
+            AnimateLCMLayoutBox,
+            AnimateLCMLayoutPreview,
+            AnimateLCMLayoutHints,
+            AnimateLCMLayoutConditioning,
         ]

@@ -1,6 +1,7 @@
 """What cannot work together is said before sampling starts, with what to do about it."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from ..sampling.model_sampling import schedule_of
 TRAINED_FRAMES = 16
 GOOD_CFG = 2.0
 GOOD_SAMPLERS = ("consistency", "lcm")
-ADVICE = "animatelcm_advice"
+ADVICE, MASKS = "animatelcm_advice", "animatelcm_masks"
 
 
 class PreflightError(ValueError):
@@ -33,10 +34,24 @@ def with_advice(model: ModelPatcher) -> ModelPatcher:
 
     It does so in every sampler: KSampler's defaults (euler, cfg 8), say, burn the colours of a distilled model.
     """
-    advised = model.clone()
-    advised.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, ADVICE)
-    advised.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, ADVICE, _advise)
-    return advised
+    return _wrapped(model, ADVICE, _advise)
+
+
+def with_mask_check(model: ModelPatcher) -> ModelPatcher:
+    """Return a clone that refuses, in every sampler, prompts whose masks ComfyUI could not spread over the frames."""
+    return _wrapped(model, MASKS, _check_masks)
+
+
+def _wrapped(model: ModelPatcher, key: str, wrapper: Callable[..., Tensor]) -> ModelPatcher:
+    clone = model.clone()
+    clone.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, key)
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, wrapper)
+    return clone
+
+
+def _check_masks(executor: Any, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    check_masks(executor.class_obj.conds, len(latent_image))
+    return executor(noise, latent_image, *args, **kwargs)
 
 
 def _advise(executor: Any, noise: Tensor, latent_image: Tensor, sampler: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -100,6 +115,19 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
             frames,
             TRAINED_FRAMES,
         )
+
+
+def check_masks(conds: dict[str, list[dict[str, Any]]], frames: int) -> None:
+    """Refuse prompts whose masks are those of a video of another length."""
+    counts = {
+        len(cond["mask"]) for prompts in conds.values() for cond in prompts if getattr(cond.get("mask"), "ndim", 2) > 2
+    }
+    for count in sorted(counts):
+        if count < frames and frames % count:
+            raise PreflightError(
+                f"A prompt has masks for {count} frames, and the latent has {frames}. Set 'frames' of 'AnimateLCM "
+                "Layout Conditioning' to the video's, or give one mask for all frames."
+            )
 
 
 def check_guidance(cfg: float, negative: Any | None) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from animatelcm.layout.boxes import EASINGS, Box, Keyframe, Layout, LayoutError
+from animatelcm.layout.boxes import EASINGS, RANGES, Box, Keyframe, Layout, LayoutError
+from hypothesis import given
+from hypothesis import strategies as some
 
 START = Keyframe(4, 0.1, 0.2, 0.3, 0.4)
 END = Keyframe(12, 0.5, -0.2, 0.5, 0.2)
@@ -50,8 +52,18 @@ def test_a_box_stands_still_before_its_first_and_after_its_last_keyframe() -> No
     assert moving().at(99) == place(END)
 
 
-def test_keyframes_are_taken_in_any_order() -> None:
-    assert Box("fox", (END, START)) == Box("fox", (START, END))
+@given(some.permutations([START, END, Keyframe(0, 0, 0, 1, 1), Keyframe(7, 0.5, 0, 1, 1, "hold")]))
+def test_keyframes_are_taken_in_any_order(keyframes: list[Keyframe]) -> None:
+    box = Box("fox", tuple(keyframes))
+    assert [keyframe.frame for keyframe in box.keyframes] == [0, 4, 7, 12]
+    assert box == Box("fox", tuple(reversed(keyframes)))
+
+
+def test_an_easing_is_for_the_way_to_the_next_keyframe_only() -> None:
+    steps = (0, 0.0, "ease in"), (4, 0.4, "hold"), (8, 0.8, "ease out"), (12, 0.0, "ease")
+    box = Box("fox", tuple(Keyframe(frame, x, 0, 1, 1, easing) for frame, x, easing in steps))
+    found = [box.at(frame)[0] for frame in (2, 4, 7, 8, 10, 12, 14)]
+    assert found == pytest.approx([0.4 / 4, 0.4, 0.4, 0.8, 0.8 / 4, 0.0, 0.0], abs=1e-12)
 
 
 def test_rectangles_are_left_top_right_bottom_of_every_frame() -> None:
@@ -76,10 +88,21 @@ def test_a_keyframe_of_the_same_name_moves_the_box_and_keeps_its_prompt() -> Non
     assert layout == Layout((Box("fox", (START, END), "a fox"),))
 
 
+@pytest.mark.parametrize("name", RANGES)
+def test_both_ends_of_a_range_are_in_it(name: str) -> None:
+    for value in RANGES[name]:
+        assert getattr(Keyframe(**{**vars(START), name: value}), name) == value
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"x": math.nan}, "x is nan. Expected a number from -2 to 3."),
+        ({"x": -math.inf}, "x is -inf. Expected a number from -2 to 3."),
+        ({"x": None}, "x is None. Expected a number from -2 to 3."),
+        ({"height": True}, "height is True. Expected a number from 0.01 to 2."),
+        ({"x": 3.01}, "x 3.01 is out of range. Expected -2 to 3."),
+        ({"frame": 4096}, "frame 4096 is out of range. Expected 0 to 4095."),
         ({"y": "0"}, "y is '0'. Expected a number from -2 to 3."),
         ({"width": 0}, "width 0 is out of range. Expected 0.01 to 2."),
         ({"height": 2.5}, "height 2.5 is out of range. Expected 0.01 to 2."),
@@ -95,20 +118,43 @@ def test_a_keyframe_that_cannot_be_is_refused(change: dict[str, Any], message: s
     assert refused.value.path == tuple(change)
 
 
-def test_a_box_that_cannot_be_is_refused() -> None:
-    with pytest.raises(LayoutError, match="has no name"):
-        Box(" ", (START,))
-    with pytest.raises(LayoutError, match="'fox' has no keyframe"):
-        Box("fox", ())
-    with pytest.raises(LayoutError, match="two keyframes at frame 4"):
-        Box("fox", (START, Keyframe(4, 0, 0, 1, 1)))
-    with pytest.raises(LayoutError, match="'red' is no colour. Expected red, green and blue, as '#96053d'"):
-        Box("fox", (START,), colour="red")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": ""}, "A box has no name. Give it one, such as 'fox'."),
+        ({"name": " \n"}, "A box has no name. Give it one, such as 'fox'."),
+        ({"keyframes": ()}, "The box 'fox' has no keyframe. Give it one, for frame 0."),
+        (
+            {"keyframes": (START, END, Keyframe(4, 0, 0, 1, 1))},
+            "The box 'fox' has two keyframes at frame 4. Leave one out.",
+        ),
+        ({"colour": "red"}, "'red' is no colour. Expected red, green and blue, as '#96053d'."),
+        ({"colour": "96053d"}, "'96053d' is no colour."),
+        ({"colour": "#96053"}, "'#96053' is no colour."),
+        ({"colour": "#96053d\n"}, "is no colour."),
+        ({"colour": "#96053g"}, "'#96053g' is no colour."),
+    ],
+)
+def test_a_box_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(LayoutError, match=re.escape(message)) as refused:
+        Box(**{"name": "fox", "keyframes": (START,), **change})
+    assert refused.value.path == tuple(change)
 
 
 def test_two_boxes_of_one_name_are_refused() -> None:
-    with pytest.raises(LayoutError, match="two boxes named 'fox'"):
-        Layout((moving(), moving()))
+    with pytest.raises(LayoutError, match="two boxes named 'fox'. Rename one, or give one box several") as refused:
+        Layout((moving(), Box("moon", (START,)), moving()))
+    assert refused.value.path == ("boxes", 2, "name")
+
+
+def test_a_second_keyframe_at_one_frame_is_refused() -> None:
+    with pytest.raises(LayoutError, match="'fox' has two keyframes at frame 4"):
+        Layout().with_keyframe("fox", "", START).with_keyframe("fox", "", START)
+
+
+def test_a_prompt_may_come_with_a_later_keyframe() -> None:
+    layout = Layout().with_keyframe("fox", "", START).with_keyframe("fox", "a fox", END)
+    assert layout.boxes[0].prompt == "a fox"
 
 
 def test_a_second_prompt_of_a_box_is_refused() -> None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from animatelcm.layout.boxes import Box, Keyframe, Layout
 from animatelcm.layout.draw import HINTS, colour, hints, masks, outline
+from hypothesis import given
+from hypothesis import strategies as some
 from torch import Tensor
 
 WIDTH, HEIGHT, FRAMES = 40, 32, 5
@@ -39,11 +41,44 @@ def test_a_box_that_is_outside_in_part_is_cut() -> None:
     assert mask[30:, :5].eq(1).all()
 
 
+def overlap(low: float, high: float, start: float, end: float) -> float:
+    return float(max(0, min(high, end) - max(low, start)))
+
+
+@given(*(some.floats(low, high) for low, high in ((-2, 3), (-2, 3), (0.01, 2), (0.01, 2))))
+def test_every_pixel_is_covered_by_the_area_that_the_box_has_in_it(
+    x: float, y: float, width: float, height: float
+) -> None:
+    """To 1e-4 of a pixel: places are float32, up to 5 times the picture's size."""
+    found = masks(Layout((Box("box", (Keyframe(0, x, y, width, height),)),)), 1, 7, 5)[0, 0]
+    sides = [[overlap(7 * x, 7 * (x + width), i, i + 1) for i in range(7)]]
+    sides += [[overlap(5 * y, 5 * (y + height), i, i + 1) for i in range(5)]]
+    across, down = (torch.tensor(side) for side in sides)
+    torch.testing.assert_close(found, torch.outer(down, across), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("box", "area"),
+    [
+        ((-20, -20, 70, 60), WIDTH * HEIGHT),
+        ((38.5, -3, 10, 10), 1.5 * 7),
+        ((-10, 4, 10, 10), 0),
+        ((4, 32, 10, 10), 0),
+        ((40, 32, 10, 10), 0),
+    ],
+)
+def test_what_is_outside_of_the_picture_covers_nothing(box: tuple[float, ...], area: float) -> None:
+    found = masks(Layout((still(*box),)), 1, WIDTH, HEIGHT)
+    assert found.min() >= 0 and found.max() <= 1
+    assert found.sum() == pytest.approx(area, abs=1e-3)
+
+
 def test_masks_follow_their_box() -> None:
     layout = Layout((Box("box", (Keyframe(0, 0.0, 0.0, 0.2, 0.25), Keyframe(4, 0.8, 0.75, 0.2, 0.25))),))
     for frame, mask in enumerate(masks(layout, FRAMES, WIDTH, HEIGHT)[0]):
         left, top = 8 * frame, 6 * frame
         torch.testing.assert_close(mask[top : top + 8, left : left + 8], torch.ones(8, 8))
+        assert mask.sum() == pytest.approx(8 * 8, abs=1e-3)
 
 
 @EVERY_KIND
@@ -60,10 +95,14 @@ def test_a_layout_without_boxes_is_black(kind: str) -> None:
 
 
 @EVERY_KIND
-def test_nothing_is_drawn_outside_of_the_box(kind: str) -> None:
-    found = drawn(kind, still(8, 6, 20, 18))
-    found[6:24, 8:28] = 0
-    assert not found.any()
+@pytest.mark.parametrize("line", [0.5, 2.0, 3.0])
+@pytest.mark.parametrize("box", [(8, 6, 20, 18), (2, 3, 36, 24), (10, 4, 18, 26)])
+def test_nothing_is_drawn_outside_of_the_box(kind: str, line: float, box: tuple[int, int, int, int]) -> None:
+    x, y, width, height = box
+    found = drawn(kind, still(*box), line=line)
+    assert found[y : y + height, x : x + width].any()
+    found[y : y + height, x : x + width] = 0
+    assert not found.gt(1e-5).any()  # places are float32
 
 
 def test_an_outline_is_as_wide_as_its_line() -> None:
@@ -78,6 +117,20 @@ def test_outlines_are_drawn_for_every_rectangle() -> None:
     rectangles = torch.tensor([[0.2, 0.25, 0.6, 0.75], [0.0, 0.0, 1.0, 1.0]])
     found = outline(rectangles, WIDTH, HEIGHT, 2.0)
     torch.testing.assert_close(found.sum((1, 2)), torch.tensor([16 * 16 - 12 * 12.0, 40 * 32 - 36 * 28.0]))
+
+
+@pytest.mark.parametrize("line", [0.5, 1.0, 2.25, 8.0])
+def test_an_outlines_area_is_its_lines(line: float) -> None:
+    found = drawn("outline", still(8.25, 6.5, 20, 18), line=line)[..., 0]
+    assert found.sum() == pytest.approx(20 * 18 - (20 - 2 * line) * (18 - 2 * line), abs=1e-2)
+
+
+def test_an_outline_is_cut_where_the_picture_ends() -> None:
+    found = drawn("outline", still(-5, 6, 20, 40), line=2.0)[..., 0]
+    expected = torch.zeros(HEIGHT, WIDTH)
+    expected[6:, :15] = 1
+    expected[8:, :13] = 0
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_a_line_wider_than_the_box_fills_it() -> None:
@@ -95,6 +148,17 @@ def test_a_later_box_is_in_front_in_its_own_colour() -> None:
     found = drawn("segmentation", still(4, 4, 20, 20, "a"), still(10, 10, 20, 20, "b", colour="#96053D"))
     torch.testing.assert_close(found[12, 12], torch.tensor([150, 5, 61]) / 255)
     torch.testing.assert_close(found[5, 5], torch.tensor(colorsys.hsv_to_rgb(0.0, 0.75, 1.0)))
+
+
+def test_the_edge_of_a_box_in_front_is_mixed_with_what_is_behind_it() -> None:
+    boxes = still(0, 0, 40, 32, "a", "#ff0000"), still(8.75, 8, 10, 10, "b", "#0000ff")
+    torch.testing.assert_close(drawn("segmentation", *boxes)[12, 8], torch.tensor([0.75, 0.0, 0.25]))
+
+
+def test_a_colour_is_as_it_is_written() -> None:
+    layout = Layout((still(0, 0, 1, 1, "a", "#96053d"), still(0, 0, 1, 1, "b", "#00FF80")))
+    assert colour(layout, 0) == (150 / 255, 5 / 255, 61 / 255)
+    assert colour(layout, 1) == (0.0, 1.0, 128 / 255)
 
 
 def test_boxes_without_a_colour_get_different_ones() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from animatelcm.layout.boxes import EASINGS, RANGES, Box, Keyframe, Layout, LayoutError
@@ -29,6 +30,10 @@ def test_what_is_written_is_read(layout: Layout) -> None:
     assert read_layout(write_layout(layout)) == layout
 
 
+def test_what_is_written_can_be_read_by_people() -> None:
+    assert '"name": "\N{FOX FACE}"' in write_layout(Layout((Box("\N{FOX FACE}", (Keyframe(0, 0, 0, 1, 1),)),)))
+
+
 def test_the_example_of_the_messages_is_a_layout() -> None:
     (box,) = read_layout(EXAMPLE).boxes
     assert (box.name, box.prompt, [keyframe.frame for keyframe in box.keyframes]) == ("fox", "a fox", [0, 15])
@@ -38,6 +43,41 @@ def test_prompt_colour_and_easing_may_be_left_out() -> None:
     assert read_layout(f'{{"boxes": [{{"name": "a", "keyframes": [{{{PLACE}}}]}}]}}') == Layout(
         (Box("a", (Keyframe(0, 0, 0, 1, 1),)),)
     )
+
+
+def test_places_may_be_written_as_whole_numbers_and_with_exponents() -> None:
+    text = '{"boxes":[{"name":"a","keyframes":[{"frame":3,"x":-1,"y":5e-1,"width":1E0,"height":2}]}]}'
+    assert read_layout(text) == Layout((Box("a", (Keyframe(3, -1, 0.5, 1.0, 2),)),))
+
+
+FORMATS = some.fixed_dictionaries(
+    {
+        "indent": some.sampled_from([None, 0, 2, "\t"]),
+        "separators": some.sampled_from([(",", ":"), (" ,\t", " : "), (",", ":  ")]),
+        "ensure_ascii": some.booleans(),
+    }
+)
+NAMES = some.lists(
+    some.text('a\u00e9\N{GRINNING FACE}\u5b57\n\t"\\', min_size=1).filter(str.strip),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
+
+
+@given(NAMES, FORMATS, some.data(), some.sampled_from(["\n", "\r\n"]))
+def test_the_place_of_an_error_is_right_however_the_text_is_written(
+    names: list[str], form: dict[str, Any], drawn: some.DataObject, line_end: str
+) -> None:
+    place = {"frame": 0, "x": 0, "y": 0, "width": 1, "height": 1}
+    boxes = [{"name": name, "keyframes": [dict(place), {**place, "frame": 5}]} for name in names]
+    wrong = drawn.draw(some.sampled_from([keyframe for box in boxes for keyframe in box["keyframes"]]))
+    wrong[drawn.draw(some.sampled_from(sorted(RANGES)))] = 98765
+    text = json.dumps({"boxes": boxes}, **form).replace("\n", line_end)
+    before = text[: text.index("98765")]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    with pytest.raises(LayoutError, match=rf"^Line {line}, column {column}: \w+ 98765 is out of range"):
+        read_layout(text)
 
 
 def one_box(inside: str) -> str:
@@ -55,8 +95,24 @@ EASY = f'{{"name": "a", "keyframes": [{{{PLACE}}}]}}'
         ("[]", "[", "Expected the layout here, an object in braces, with boxes."),
         ('{"boxes": {}}', "{}", "Expected a list in brackets for boxes."),
         ('{"boxes": [], "box": 1}', "1", "The layout has no 'box'. It has boxes."),
+        ("{}", "{", "The layout needs boxes; boxes is missing."),
+        ("null", "null", "Expected the layout here"),
+        ('{"boxes": []} {}', "{", "this is not JSON: Extra data"),
+        ("{'boxes': []}", "'boxes", "this is not JSON"),
+        ('{"boxes": [],}', "}", "this is not JSON"),
         (one_box("7"), "7", "Expected a box here, an object in braces, with name, keyframes."),
         (one_box('{"name": "a"}'), '{"name', "A box needs name, keyframes; keyframes is missing."),
+        (one_box('{"name": "a", "keyframe": []}'), '{"name', "keyframes is missing."),
+        (one_box('{"name": "a", "keyframes": {}}'), "{}", "Expected a list in brackets for keyframes."),
+        (one_box('{"name": "a", "keyframes": [[]]}'), "[]", "Expected a keyframe here, an object in braces"),
+        (one_box('{"name": " ", "keyframes": []}'), '" "', "A box has no name."),
+        (one_box(EASY.replace("{", '{"prompt": null, ', 1)), "null", "prompt is None. Expected a text in quotes."),
+        (one_box(EASY.replace("{", '{"color": "", ', 1)), '""', "A box has no 'color'. It has name, keyframes, prompt"),
+        (one_box(EASY.replace("}]", ', "easing": 2}]')), "2", "easing is 2. Expected a text in quotes."),
+        (one_box(EASY.replace("0", '"0"', 1)), '"0"', "frame is '0'. Expected a whole number from 0 to 4095."),
+        (one_box(EASY.replace("0", "0.5", 1)), "0.5", "frame is 0.5. Expected a whole number"),
+        (one_box(EASY.replace("1}", "true}")), "true", "height is True. Expected a number"),
+        (one_box(EASY.replace("1}", "1e999}")), "1e999", "height is inf. Expected a number"),
         (one_box('{"name": 7, "keyframes": []}'), "7", "name is 7. Expected a text in quotes."),
         (one_box('{"name": "a", "keyframes": []}'), "[]", "has no keyframe"),
         (
@@ -66,11 +122,12 @@ EASY = f'{{"name": "a", "keyframes": [{{{PLACE}}}]}}'
         ),
         (one_box(EASY.replace("{", '{\n\t"colour": "red",\t', 1)), '"red"', "'red' is no colour"),
         (one_box(EASY.replace("}]", ',\r\n\t"easing": "fast"}]')), '"fast"', "no easing 'fast'"),
-        (one_box(EASY.replace('"a"', '"😀"').replace("}]", ', "z": 7}]')), "7", "A keyframe has no 'z'"),
+        (one_box(EASY.replace('"a"', '"\N{GRINNING FACE}"').replace("}]", ', "z": 7}]')), "7", "A keyframe has no 'z'"),
         (one_box(EASY.replace("0", "NaN", 1)), "NaN", "frame is nan"),
         (one_box(EASY.replace("1}", "9}")), "9", "height 9 is out of range"),
         (one_box(EASY.replace("}]", f"}}, {{{PLACE}}}]")), "[{", "two keyframes at frame 0"),
         (one_box(f"{EASY}, {EASY}"), '"a"', "two boxes named 'a'"),
+        (one_box(f"{EASY},\r\n\t{EASY}"), '"a"', "two boxes named 'a'"),
     ],
 )
 def test_an_error_says_where_it_is(text: str, wrong: str, message: str) -> None:

@@ -72,6 +72,37 @@ INPUTS = {
         "height": 512,
     },
     "AnimateLCMMatchColors": {"images": None, "picture": None, "strength": 1.0},
+    "AnimateLCMLayout": {"text": ...},
+    "AnimateLCMLayoutBox": {
+        "layout": None,
+        "name": "thing",
+        "prompt": "",
+        "frame": 0,
+        "x": 0.3,
+        "y": 0.3,
+        "width": 0.4,
+        "height": 0.4,
+        "easing": "linear",
+    },
+    "AnimateLCMLayoutPreview": {"layout": None, "width": 512, "height": 512, "frames": 16},
+    "AnimateLCMLayoutHints": {
+        "layout": None,
+        "width": 512,
+        "height": 512,
+        "frames": 16,
+        "kind": "outline",
+        "line_width": 2.0,
+    },
+    "AnimateLCMLayoutConditioning": {
+        "clip": None,
+        "conditioning": None,
+        "layout": None,
+        "width": 512,
+        "height": 512,
+        "frames": 16,
+        "strength": 0.7,
+        "gligen": None,
+    },
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -84,8 +115,18 @@ OUTPUTS = {
     "AnimateLCMImageToVideo": ["model", "latent"],
     "AnimateLCMLoadVideo": ["images", "fps"],
     "AnimateLCMMatchColors": ["images"],
+    "AnimateLCMLayout": ["layout"],
+    "AnimateLCMLayoutBox": ["layout"],
+    "AnimateLCMLayoutPreview": ["image"],
+    "AnimateLCMLayoutHints": ["images"],
+    "AnimateLCMLayoutConditioning": ["conditioning"],
 }
-OPTIONAL = {("AnimateLCMApply", "clip"), ("AnimateLCMSampler", "negative")}
+OPTIONAL = {
+    ("AnimateLCMApply", "clip"),
+    ("AnimateLCMSampler", "negative"),
+    ("AnimateLCMLayoutBox", "layout"),
+    ("AnimateLCMLayoutConditioning", "gligen"),
+}
 
 
 def inputs(node: type[io.ComfyNode]) -> list[io.Input]:
@@ -147,7 +188,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 27
+    assert len(numbers) == 43
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max

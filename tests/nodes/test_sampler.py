@@ -163,6 +163,21 @@ def test_cfg_without_a_negative_prompt_is_refused(apply: Apply, sample: Sample) 
         sample(apply(), cfg=1.5)
 
 
+def masked(positive: Any, count: int) -> Any:
+    return [[positive[0][0], {"mask": torch.ones(count, SIZE, SIZE), "mask_strength": 1.0}]]
+
+
+def test_masks_of_another_length_are_refused(apply: Apply, sample: Sample, positive: Any) -> None:
+    with pytest.raises(PreflightError, match=f"masks for {FRAMES - 1} frames, and the latent has {FRAMES}"):
+        sample(apply(), positive=masked(positive, FRAMES - 1))
+
+
+@pytest.mark.parametrize("count", [1, FRAMES, FRAMES + 2])
+def test_one_mask_and_masks_for_every_frame_are_taken(apply: Apply, sample: Sample, positive: Any, count: int) -> None:
+    model = apply()
+    torch.testing.assert_close(sample(model, positive=masked(positive, count)), sample(model))
+
+
 def test_more_steps_than_the_schedule_has_are_refused(apply: Apply, sample: Sample) -> None:
     with pytest.raises(ValueError, match=r"30 steps do not fit: .* 20 timesteps at denoise 0\.2"):
         sample(apply(), steps=30, denoise=0.2)

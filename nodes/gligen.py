@@ -1,0 +1,52 @@
+"""GLIGEN with boxes that move: ComfyUI's own node knows one place for all frames."""
+
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from node_helpers import conditioning_set_values
+from torch import Tensor, nn
+
+from ..layout.boxes import Layout
+
+
+class GligenError(ValueError):
+    """A layout has more boxes than GLIGEN knows."""
+
+
+def at_boxes(conditioning: list, clip: Any, gligen: ModelPatcher, layout: Layout, frames: int) -> list:
+    """Return the conditioning with the layout's boxes and prompts told to a GLIGEN textbox model.
+
+    Raises:
+        GligenError: if there are more boxes with a prompt than the model takes.
+    """
+    told = [i for i, box in enumerate(layout.boxes) if box.prompt]
+    most = gligen.model.max_objs
+    if len(told) > most:
+        raise GligenError(f"The layout has {len(told)} boxes with a prompt, and GLIGEN takes {most}. Leave some out.")
+    rectangles = layout.rectangles(frames)[told].clamp(0, 1)
+    prompts = [layout.boxes[i].prompt for i in told]
+    pooled = [clip.encode_from_tokens(clip.tokenize(prompt), return_pooled="unprojected")[1] for prompt in prompts]
+    moving = ModelPatcher(MovingBoxes(gligen.model), gligen.load_device, gligen.offload_device)
+    boxes = list(zip(pooled, rectangles, strict=True))
+    return conditioning_set_values(conditioning, {"gligen": ("position", moving, boxes)})
+
+
+class MovingBoxes(nn.Module):
+    """What ComfyUI asks of a GLIGEN model, with a place for each frame."""
+
+    def __init__(self, gligen: nn.Module) -> None:
+        super().__init__()
+        self.gligen = gligen
+
+    def set_position(self, latent_shape: torch.Size, boxes: list[tuple[Tensor, Tensor]], device: torch.device) -> Any:
+        """Return the patch of the UNet's attention for latents (frames, C, H, W).
+
+        `boxes` are pairs of an embedded prompt, (1, C), and left, top, right and bottom as shares, (frames, 4).
+        """
+        frames, most = latent_shape[0], self.gligen.max_objs
+        places, present = torch.zeros(frames, most, 4), torch.zeros(frames, most)
+        prompts = torch.zeros(frames, most, self.gligen.key_dim)
+        for i, (prompt, rectangles) in enumerate(boxes):
+            places[:, i], present[:, i], prompts[:, i] = rectangles[:frames], 1.0, prompt
+        return self.gligen._set_position(places.to(device), present.to(device), prompts.to(device))
