@@ -148,7 +148,10 @@ def demo_graph(arguments: argparse.Namespace) -> Json:
         if (value := getattr(arguments, name)) is not None:
             sampler[name] = value
     if arguments.prompt:
-        graph[sampler["positive"][0]]["inputs"]["text"] = arguments.prompt
+        prompt = sampler
+        while "text" not in prompt:  # nodes between the prompt and the sampler, such as Apply ControlNet
+            prompt = graph[prompt["positive"][0]]["inputs"]
+        prompt["text"] = arguments.prompt
     if arguments.style:
         if arguments.style not in style_names():
             raise Trouble(f"There is no style {arguments.style!r}; there is {', '.join(style_names()) or 'none'}.")

@@ -68,18 +68,19 @@ def segmentation(layout: Layout, frames: int, width: int, height: int, line: flo
 
 
 def scribbles(layout: Layout, frames: int, width: int, height: int, line: float) -> Tensor:
-    """White ellipses in the boxes, with a thick line, as one would scribble a thing."""
+    """White ellipses in the boxes, as one would scribble a thing: three lines thick, if the box has room for it."""
     left, top, right, bottom = _pixels(layout.rectangles(frames), width, height)
     across = (torch.arange(width) + 0.5 - (left + right)[..., None] / 2)[..., None, :]
     down = (torch.arange(height) + 0.5 - (top + bottom)[..., None] / 2)[..., :, None]
-    thickness = 3 * line
+    thickness = torch.minimum(right - left, bottom - top).div(2).clamp(max=3 * line)
     radius_x, radius_y = (
-        ((high - low - thickness) / 2).clamp(min=0.5)[..., None, None] for low, high in ((left, right), (top, bottom))
+        ((high - low - thickness) / 2)[..., None, None] for low, high in ((left, right), (top, bottom))
     )
     level = torch.hypot(across / radius_x, down / radius_y)
     slope = torch.hypot(across / radius_x**2, down / radius_y**2) / level.clamp(min=1e-6)
     distance = (level - 1).abs() / slope.clamp(min=1e-6)  # in pixels, to first order
-    return _white((thickness / 2 + 0.5 - distance).clamp(0, 1))
+    drawn = (thickness[..., None, None] / 2 + 0.5 - distance).clamp(0, 1)
+    return _white(torch.minimum(drawn, masks(layout, frames, width, height)))
 
 
 HINTS: dict[str, Callable[[Layout, int, int, int, float], Tensor]] = {

@@ -13,6 +13,7 @@ EXAMPLE = (
     '{"frame": 0, "x": 0.1, "y": 0.4, "width": 0.3, "height": 0.4}, '
     '{"frame": 15, "x": 0.6, "y": 0.4, "width": 0.3, "height": 0.4}]}]}'
 )
+LONGEST = 20  # digits
 PLACE = ("frame", "x", "y", "width", "height")
 
 
@@ -27,7 +28,9 @@ def read_layout(text: str) -> Layout:
         LayoutError: if it is no JSON, or no layout; the message begins with the line and the column, from 1.
     """
     try:
-        written = json.loads(text)
+        written = json.loads(text, parse_int=_number)
+    except RecursionError as error:
+        raise LayoutError(f"The text is nested too deeply. Expected a layout such as {EXAMPLE}") from error
     except json.JSONDecodeError as error:
         raise LayoutError(
             f"Line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}. Expected a layout such as "
@@ -103,15 +106,20 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names)
 
 
+def _number(digits: str) -> int | float:
+    """A number too long for Python's integers is as infinite as it is meaningless."""
+    return int(digits) if len(digits) < LONGEST else float(digits)
+
+
 def _position(text: str, path: tuple[str | int, ...]) -> str:
     """Say where a part of a JSON text begins. JSON is YAML, whose reader keeps the places that JSON's forgets."""
     try:
         node = yaml.compose(text.replace("\t", " "), yaml.SafeLoader)
-    except yaml.YAMLError:  # YAML knows no control characters, such as DEL
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                node = {key.value: value for key, value in node.value}[step]
+            else:
+                node = node.value[step]
+    except (yaml.YAMLError, KeyError):  # YAML knows no control characters, such as DEL, and no surrogates
         return ""
-    for step in path:
-        if isinstance(node, yaml.MappingNode):
-            node = {key.value: value for key, value in node.value}[step]
-        else:
-            node = node.value[step]
     return f"Line {node.start_mark.line + 1}, column {node.start_mark.column + 1}: "

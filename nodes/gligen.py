@@ -11,17 +11,22 @@ from ..layout.boxes import Layout
 
 
 class GligenError(ValueError):
-    """A layout has more boxes than GLIGEN knows."""
+    """A layout cannot be told to GLIGEN."""
 
 
 def at_boxes(conditioning: list, clip: Any, gligen: ModelPatcher, layout: Layout, frames: int) -> list:
     """Return the conditioning with the layout's boxes and prompts told to a GLIGEN textbox model.
 
     Raises:
-        GligenError: if there are more boxes with a prompt than the model takes.
+        GligenError: if there are more boxes with a prompt than the model takes, or others were told before.
     """
     told = [i for i, box in enumerate(layout.boxes) if box.prompt]
     most = gligen.model.max_objs
+    if any("gligen" in values for _, values in conditioning):
+        raise GligenError(
+            "The conditioning has boxes from another GLIGEN node, which know no frames. Put them into the layout, and "
+            "take the other node away."
+        )
     if len(told) > most:
         raise GligenError(f"The layout has {len(told)} boxes with a prompt, and GLIGEN takes {most}. Leave some out.")
     rectangles = layout.rectangles(frames)[told].clamp(0, 1)

@@ -286,10 +286,12 @@ def test_the_last_frame_can_be_chosen_but_not_before_a_keyframe(drawing: Drawing
 
 def test_keys_that_the_page_does_not_know_are_kept(drawing: Drawing) -> None:
     keyframe = {"frame": 0, "x": 0.1, "y": 0.2, "width": 0.4, "height": 0.4, "angle": {"of": [1, 2]}}
-    drawing.start(json.dumps({"boxes": [{"name": "fox", "depth": None, "keyframes": [keyframe]}], 'a "note"': "…"}))
+    drawing.start(
+        json.dumps({"boxes": [{"name": "fox", "depth": None, "keyframes": [keyframe]}], 'a "note"': "\u2026"})
+    )
     drawing.drag((0.3, 0.4), (0.4, 0.4))
     written = json.loads(drawing.text)
-    assert written['a "note"'] == "…"
+    assert written['a "note"'] == "\u2026"
     assert written["boxes"][0]["depth"] is None
     assert written["boxes"][0]["keyframes"][0]["angle"] == {"of": [1, 2]}
     assert written["boxes"][0]["keyframes"][0]["x"] == pytest.approx(0.2, abs=0.01)

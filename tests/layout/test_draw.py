@@ -175,3 +175,11 @@ def test_a_scribble_is_an_ellipse_with_three_times_the_line() -> None:
     assert found[ring & (outer < 0.93) & (inner > 1.1)].min() > 0.9
     assert found[(outer > 1.05) | (inner < 0.9)].max() < 0.1
     assert found.sum() == pytest.approx(torch.pi * (16 * 12 - 13 * 9), rel=0.02)
+
+
+@pytest.mark.parametrize(("width", "height", "line"), [(4, 4, 2.0), (6, 30, 2.0), (38, 8, 1.0), (1.5, 1.5, 9.0)])
+def test_a_scribble_stays_in_a_box_too_small_for_its_line(width: float, height: float, line: float) -> None:
+    box = still(1, 1, width, height)
+    found = drawn("scribble", box, line=line)
+    assert found.sum() > 0
+    assert (found <= drawn("filled", box) + 1e-6).all()

@@ -142,3 +142,23 @@ def test_an_error_beside_what_yaml_cannot_read_is_told_without_a_place() -> None
     text = json.dumps({"boxes": [{"name": "\x7f", "keyframes": []}]}, ensure_ascii=False)
     with pytest.raises(LayoutError, match=r"^The box '\x7f' has no keyframe"):
         read_layout(text)
+
+
+@pytest.mark.parametrize("digits", [21, 400, 5000])
+def test_a_number_of_many_digits_is_out_of_range(digits: int) -> None:
+    with pytest.raises(LayoutError, match=r"^Line 1, column \d+: x (is inf|1e\+20 is out of range)"):
+        read_layout(
+            json.dumps({"boxes": [{"name": "a", "keyframes": [json.loads(f"{{{PLACE}}}")]}]}).replace(
+                '"x": 0', f'"x": 1{(digits - 1) * "0"}'
+            )
+        )
+
+
+def test_a_text_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(LayoutError, match="nested too deeply"):
+        read_layout('{"boxes": ' + 100_000 * "[")
+
+
+def test_an_unknown_key_that_yaml_reads_otherwise_is_told_without_a_place() -> None:
+    with pytest.raises(LayoutError, match=r"^The layout has no '\U0001f600'\. It has boxes\.$"):
+        read_layout('{"boxes": [], "\\ud83d\\ude00": 1}')

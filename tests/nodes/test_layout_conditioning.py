@@ -301,3 +301,9 @@ def test_more_boxes_than_gligen_knows_are_refused(clip: Any, gligen: ModelPatche
     many = [Box(str(i), STILL.keyframes, "a thing") for i in range(31)]
     with pytest.raises(GligenError, match="31 boxes with a prompt, and GLIGEN takes 30"):
         told(clip, gligen, encode(clip, ""), *many)
+
+
+def test_boxes_that_another_gligen_node_told_are_refused(clip: Any, gligen: ModelPatcher) -> None:
+    before = core(clip, gligen, encode(clip, ""), Box("box", (Keyframe(0, 0.25, 0.125, 0.375, 0.25),), "a thing"), 0)
+    with pytest.raises(GligenError, match="boxes from another GLIGEN node"):
+        told(clip, gligen, before, MOVING)
