@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -140,12 +140,11 @@ class Layout:
         return torch.cat((places[..., :2], places[..., :2] + places[..., 2:]), dim=-1)
 
 
-def check_number(name: str, value: object, least: float, most: float) -> None:
+def check_number(name: str, value: Any, least: float, most: float) -> None:
     """Refuse what is no finite number in a range; where the range is of whole numbers, what is not whole."""
-    kind = int if isinstance(least, int) else Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
-        whole = "a whole number" if kind is int else "a number"
-        raise LayoutError(f"{name} is {value!r}. Expected {whole} from {least:g} to {most:g}.", name)
+    kinds, what = ((int,), "a whole number") if isinstance(least, int) else ((int, float), "a number")
+    if type(value) not in kinds or not math.isfinite(value):
+        raise LayoutError(f"{name} is {value!r}. Expected {what} from {least:g} to {most:g}.", name)
     if not least <= value <= most:
         raise LayoutError(f"{name} {value:g} is out of range. Expected {least:g} to {most:g}.", name)
 

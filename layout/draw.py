@@ -13,7 +13,8 @@ GOLDEN = 0.618034  # turns the hue so that the next colour is far from all earli
 
 def masks(layout: Layout, frames: int, width: int, height: int) -> Tensor:
     """Return how much of each pixel each box covers, (boxes, frames, height, width), 0 to 1, exactly."""
-    return _covered(*_pixels(layout.rectangles(frames), width, height), width, height)
+    left, top, right, bottom = _pixels(layout.rectangles(frames), width, height)
+    return _covered(left, top, right, bottom, width, height)
 
 
 def outline(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:

@@ -69,7 +69,7 @@ def _box(written: Any) -> Box:
 
 def _keyframe(written: Any) -> Keyframe:
     _check_keys("a keyframe", written, PLACE, ("easing",))
-    easing = {"easing": _text(written, "easing")} if "easing" in written else {}
+    easing: dict[str, Any] = {"easing": _text(written, "easing")} if "easing" in written else {}
     return Keyframe(*(written[name] for name in PLACE), **easing)
 
 

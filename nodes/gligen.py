@@ -40,6 +40,8 @@ def at_boxes(conditioning: list, clip: Any, gligen: ModelPatcher, layout: Layout
 class MovingBoxes(nn.Module):
     """What ComfyUI asks of a GLIGEN model, with a place for each frame."""
 
+    gligen: Any
+
     def __init__(self, gligen: nn.Module) -> None:
         super().__init__()
         self.gligen = gligen
