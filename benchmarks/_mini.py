@@ -30,6 +30,14 @@ def change(graph: Graph, kind: str, **inputs: Any) -> None:
         node["inputs"].update(inputs if node["class_type"] == kind else {})
 
 
+def from_text(server: "Server", words: str, **weights: Any) -> Tensor:
+    """The video of the text-to-video graph for a prompt, with inputs of 'Apply AnimateLCM' changed."""
+    graph = shipped("text_to_video")
+    change(graph, "AnimateLCMApply", **weights)
+    change(graph, "CLIPTextEncode", text=words)
+    return run(server, graph)
+
+
 def run(server: "Server", graph: Graph) -> Tensor:
     """The video of a graph, (F, 3, 64, 64) in 0..1."""
     from animatelcm.comfyui_server import outputs

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _mini import change, run, shipped
+from _mini import change, from_text, run, shipped
 from _pack import import_pack
 from torch import Tensor
 from tqdm import tqdm
@@ -55,12 +55,6 @@ def animated(server: Server, clip: Tensor, words: str, scale: float) -> Tensor:
     graph = shipped("image_to_video")
     change(graph, "AnimateLCMLoadVideo", video="picture.mp4")
     change(graph, "AnimateLCMImageToVideo", motion_scale=scale)
-    change(graph, "CLIPTextEncode", text=words)
-    return run(server, graph)
-
-
-def from_text(server: Server, words: str) -> Tensor:
-    graph = shipped("text_to_video")
     change(graph, "CLIPTextEncode", text=words)
     return run(server, graph)
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _mini import change, run, shipped
+from _mini import change, from_text, run, shipped
 from _pack import import_pack
 from torch import Tensor
 from tqdm import tqdm
@@ -73,9 +73,7 @@ def led(server: Server, prompt: str, layout: Layout) -> Tensor:
 
 
 def alone(server: Server, prompt: str, layout: Layout) -> Tensor:
-    graph = shipped("text_to_video")
-    change(graph, "CLIPTextEncode", text=prompt)
-    return run(server, graph)
+    return from_text(server, prompt)
 
 
 def row(name: str, made: list[Tensor], layouts: list[Layout], asked: scenes.Scenes) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from _mini import change, run, shipped
+from _mini import change, from_text, run, shipped
 from _pack import import_pack
 from torch import Tensor
 from tqdm import tqdm
@@ -43,7 +43,7 @@ def main() -> None:
         for denoise in arguments.denoise:
             made = [restyled(server, clips[i], prompt(asked, i), denoise) for i in tqdm(range(len(asked)), leave=False)]
             print(row(f"restyled, denoise {denoise:g}", torch.stack(made), asked), flush=True)
-        made = [from_text(server, prompt(asked, i)) for i in tqdm(range(len(asked)), leave=False)]
+        made = [from_text(server, prompt(asked, i), style_lora=STYLE) for i in tqdm(range(len(asked)), leave=False)]
         print(row("from the prompt alone", torch.stack(made), asked))
 
 
@@ -67,13 +67,6 @@ def restyled(server: Server, clip: Tensor, words: str, denoise: float) -> Tensor
     graph = shipped("video_to_video")
     change(graph, "AnimateLCMLoadVideo", video="clip.mp4")
     change(graph, "AnimateLCMSampler", denoise=denoise)
-    change(graph, "CLIPTextEncode", text=words)
-    return run(server, graph)
-
-
-def from_text(server: Server, words: str) -> Tensor:
-    graph = shipped("text_to_video")
-    change(graph, "AnimateLCMApply", style_lora=STYLE)
     change(graph, "CLIPTextEncode", text=words)
     return run(server, graph)
 

@@ -30,8 +30,8 @@ def export(run: Path, models: Path = MODELS) -> list[Path]:
         "lcm_image": (f"loras/{NAME}_lcm_lora", lambda: load_lora(run).published()),
         "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),
         "image_encoder": (f"animatediff_models/{NAME}_i2v", lambda: _image_to_video(run)),
+        "layout": (f"controlnet/{NAME}_layout", lambda: _layout(run)),
     }
-    parts["layout"] = f"controlnet/{NAME}_layout", lambda: _layout(run)
     for style in STYLES[1:]:
         parts[f"style_{style}"] = f"loras/{NAME}_style_{style}", _style(run, style)
     return [

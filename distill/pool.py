@@ -66,10 +66,9 @@ class Pool:
         """As `draw_stills`, and left, top, right and bottom of what each shows, (count, 4), as shares of the image."""
         frame = torch.randint(FRAMES, (count,), generator=generator)
         latents, captions, index, turned = self._draw(count, frame, TOLD_IN_STILLS, generator)
-        places = boxes(self.scenes[index], frame[:, None].float())[:, 0]
-        left, top, right, bottom = places.unbind(1)
-        mirrored = torch.stack((1 - right, top, 1 - left, bottom), dim=1)
-        return latents, captions, torch.where(turned[:, None], mirrored, places)
+        times = frame[:, None].float()
+        plain, mirrored = (boxes(scenes[index], times)[:, 0] for scenes in (self.scenes, self.mirrored))
+        return latents, captions, torch.where(turned[:, None], mirrored, plain)
 
     def _draw(
         self, count: int, frames: slice | Tensor, told: float, generator: torch.Generator

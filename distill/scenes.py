@@ -134,10 +134,7 @@ def mirror(scenes: Scenes) -> Scenes:
 
 def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
     """Images in 0..1 of shape (N, T, 3, 64, 64); `times` are frame numbers, (T,) or one row per scene (N, T)."""
-    times = times.expand(len(scenes), -1)
-    vx, vy = velocity(scenes.movement, scenes.speed)
-    x = scenes.x[:, None] + vx[:, None] * times
-    y = scenes.y[:, None] + vy[:, None] * times
+    x, y = centres(scenes, times)
     distance = signed_distance(scenes.shape, x, y, scenes.radius)
     front = torch.maximum(distance, front_distance(scenes, x, y))
     palette = torch.tensor(tuple(PALETTE.values()))
@@ -145,6 +142,13 @@ def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
     return _paint(distance, front, colour, background, style)
+
+
+def centres(scenes: Scenes, times: Tensor) -> tuple[Tensor, Tensor]:
+    """X and y in pixels, (N, T) each, at frame numbers (T,) or (N, T)."""
+    times = times.expand(len(scenes), -1)
+    vx, vy = velocity(scenes.movement, scenes.speed)
+    return scenes.x[:, None] + vx[:, None] * times, scenes.y[:, None] + vy[:, None] * times
 
 
 def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
@@ -163,9 +167,7 @@ def signed_distance(shape: Tensor, x: Tensor, y: Tensor, radius: Tensor) -> Tens
 
 def boxes(scenes: Scenes, times: Tensor) -> Tensor:
     """Left, top, right and bottom of the shapes at frame numbers (T,) or (N, T), as shares of the image: (N, T, 4)."""
-    vx, vy = velocity(scenes.movement, scenes.speed)
-    times = times.expand(len(scenes), -1)
-    centre = torch.stack((scenes.x[:, None] + vx[:, None] * times, scenes.y[:, None] + vy[:, None] * times), dim=-1)
+    centre = torch.stack(centres(scenes, times), dim=-1)
     half = (torch.tensor(HALVES)[scenes.shape] * scenes.radius[:, None])[:, None]
     return torch.cat((centre - half, centre + half), dim=-1) / SIZE
 

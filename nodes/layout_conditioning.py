@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from node_helpers import conditioning_set_values
 from torch import Tensor
@@ -84,8 +85,8 @@ def regional(clip: Any, conditioning: Conditioning, layout: Layout, shares: Tens
     whole picture's prompt has what the boxes leave.
     """
     told = [(box, share) for box, share in zip(layout.boxes, shares, strict=True) if box.prompt]
-    together = 1 - (1 - shares[[bool(box.prompt) for box in layout.boxes]]).prod(0)
-    result = conditioning_set_values(conditioning, masked(1 - together))
+    left = torch.stack([1 - share for _, share in told]).prod(0)
+    result = conditioning_set_values(conditioning, masked(left))
     for box, share in told:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(box.prompt))
         for _, values in conditioning:  # several where prompts are combined, or take turns in time
