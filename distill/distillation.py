@@ -9,6 +9,7 @@ from ..sampling.schedule import Schedule, solver_grid
 from .diffusion import Model, add_noise, alpha_bar, consistency, ddim_step, guided
 
 HUBER_C = 0.001
+LONGEST_STEP = 10  # of the teacher's solver, in timesteps of the grid (our choice)
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Networks:
 def distillation_loss(networks: Networks, x0: Tensor, schedule: Schedule, cfg: tuple[float, float]) -> Tensor:
     """How much the online network's answer at t differs from the target's one solver step of the teacher further on.
 
+    The solver's steps skip up to `LONGEST_STEP` timesteps of the grid (LCM paper, section 4.3), so that what is learned
+    near x0 reaches pure noise in few hops. Half of the rows start in the noisier half of the grid (our choice): a
+    clip's path is laid out there, and a sample of few steps spends most of them there.
+
     Args:
         networks: see `Networks`.
         x0: clean latents, one row per prompt.
@@ -31,8 +36,9 @@ def distillation_loss(networks: Networks, x0: Tensor, schedule: Schedule, cfg: t
         cfg: the range that the teacher's guidance is drawn from, per row; it is baked into the student.
     """
     grid = solver_grid(schedule)
-    t = grid[torch.randint(len(grid), (len(x0),))]
-    earlier = (t - (grid[1] - grid[0])).clamp(min=0)
+    t = grid[_starts(len(grid), len(x0))]
+    skipped = torch.randint(1, LONGEST_STEP + 1, (len(x0),))
+    earlier = (t - skipped * (grid[1] - grid[0])).clamp(min=0)
     share, earlier_share = (alpha_bar(schedule, s, x0) for s in (t, earlier))
     x = add_noise(x0, torch.randn_like(x0), share)
     with torch.no_grad():
@@ -65,6 +71,11 @@ def training_loss(online: Model, target: Model, x0: Tensor, schedule: Schedule) 
     with torch.no_grad():
         goal = consistency(x_earlier, target(x_earlier, earlier), earlier, earlier_share)
     return pseudo_huber(consistency(x, online(x, t), t, share) - goal)
+
+
+def _starts(timesteps: int, rows: int) -> Tensor:
+    lowest = torch.where(torch.rand(rows) < 0.5, timesteps // 2, 0)
+    return lowest + ((timesteps - lowest) * torch.rand(rows)).long()
 
 
 def pseudo_huber(difference: Tensor) -> Tensor:

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import torch
 from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
-from animatelcm.distill.distillation import HUBER_C, Networks, distillation_loss, pseudo_huber, training_loss
+from animatelcm.distill.distillation import (
+    HUBER_C,
+    LONGEST_STEP,
+    Networks,
+    distillation_loss,
+    pseudo_huber,
+    training_loss,
+)
 from torch import Tensor
 
 X0 = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
@@ -35,6 +42,21 @@ def test_a_student_of_something_else_has_its_distance_as_loss() -> None:
     exact = knowing(X0)
     off = loss(Networks(knowing(X0 + 0.5), exact, exact, exact))
     torch.testing.assert_close(off, torch.tensor(0.5), rtol=0.02, atol=0)
+
+
+def test_the_teacher_skips_up_to_the_longest_step_and_half_of_the_rows_start_in_noise() -> None:
+    """The grid has 100 timesteps, ten apart: what is asked of the student and of the target tells the step between."""
+    asked: dict[str, Tensor] = {}
+    exact = knowing(X0)
+    loss(
+        replace(Networks(exact, exact, exact, exact), online=_noting(asked, "t"), target=_noting(asked, "earlier")),
+        4000,
+    )
+    t, skipped = asked["t"], (asked["t"] - asked["earlier"]) // 10
+    assert set(t.tolist()) == set(range(9, 1000, 10))
+    assert set(skipped[t > 100].tolist()) == set(range(1, LONGEST_STEP + 1))
+    assert asked["earlier"].min() == 0
+    torch.testing.assert_close((t >= 500).float().mean(), torch.tensor(0.75), rtol=0.05, atol=0)
 
 
 def test_guidance_goes_away_from_the_empty_prompt() -> None:
@@ -72,6 +94,14 @@ def test_gradients_reach_the_student_alone() -> None:
     assert offsets["online"].grad is not None
     assert offsets["target"].grad is None
     assert offsets["teacher"].grad is None
+
+
+def _noting(asked: dict[str, Tensor], name: str) -> Model:
+    def model(x: Tensor, timestep: Tensor) -> Tensor:
+        asked[name] = timestep
+        return torch.zeros_like(x)
+
+    return model
 
 
 def _shifted(model: Model, offset: Tensor) -> Model:
