@@ -4,8 +4,9 @@ Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps
 on every layer, with a picture to animate, and with a layout that a ControlNet follows. They take turns in one run and
 medians are compared, so that a slower minute of the machine falls on all of them.
 
-    python dev.py benchmark denoising                     128x128 on a CPU
-    python dev.py benchmark denoising --size 512 --guided  on a GPU, with 50 steps of CFG beside it
+    python dev.py benchmark denoising                       128x128 on a CPU; all at once take 23 GB
+    python dev.py benchmark denoising --beside diffusers    the pack as it is, the floor and the peer alone
+    python dev.py benchmark denoising --size 512 --guided   on a GPU, with 50 steps of CFG beside it
 """
 
 import argparse
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 import_pack()
 Denoise = Callable[[], torch.Tensor]
+BESIDE = ("loras", "picture", "layout", "diffusers")
 
 
 def main() -> None:
@@ -31,7 +33,8 @@ def main() -> None:
     dtype = torch.float16 if torch.cuda.is_available() else torch.float32
     with tempfile.TemporaryDirectory() as folder:
         contestants = comfyui_contestants(arguments, dtype, Path(folder))
-    contestants["diffusers AnimateDiff"] = diffusers_contestant(arguments, dtype)
+    if "diffusers" in arguments.beside:
+        contestants["diffusers AnimateDiff"] = diffusers_contestant(arguments, dtype)
     flops = {name: counted_flops(run) for name, run in tqdm(contestants.items(), desc="warming up")}
     seconds = alternate(contestants, arguments.rounds)
     print(setting(arguments, dtype))
@@ -44,6 +47,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each, in turn")
+    parser.add_argument(
+        "--beside", nargs="*", choices=BESIDE, default=BESIDE, help="what takes turns with the pack and the bare UNet"
+    )
     parser.add_argument("--guided", action="store_true", help="add the teacher's 50 steps with CFG (100 evaluations)")
     return parser.parse_args()
 
@@ -58,24 +64,29 @@ def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folde
     from animatelcm.sampling.schedule import T2V
     from safetensors.torch import save_file
 
-    path, with_encoder = folder / "motion.safetensors", folder / "image_to_video.safetensors"
-    save_file(motion_file(dtype), path)
-    save_file(motion_file(dtype, pictures=True), with_encoder)
+    def motion(pictures: bool = False) -> Any:
+        path = folder / f"{pictures}.safetensors"
+        if not path.exists():
+            save_file(motion_file(dtype, pictures), path)
+        return load_motion_module(str(path))
+
     bare = apply_schedule(comfyui_model(dtype), T2V)
-    ours = attach_motion(bare, load_motion_module(str(path)), gamma=1.0)
-    # On weights of its own: merging is paid once, before sampling, and not at every turn
-    merged = with_loras(
-        attach_motion(apply_schedule(comfyui_model(dtype), T2V), load_motion_module(str(path))), count=2
-    )
-    picture = Pictures(torch.randn(1, *latent_shape(arguments)[1:]), keyframes=(0,))
-    animated = attach_pictures(attach_motion(bare, load_motion_module(str(with_encoder))), picture)
+    ours = attach_motion(bare, motion())
     contestants = {
         "AnimateLCM native": denoise_in_comfyui(ours, arguments),
-        "AnimateLCM native, two LoRAs": denoise_in_comfyui(merged, arguments),
-        "AnimateLCM native, a picture": denoise_in_comfyui(animated, arguments),
-        "AnimateLCM native, a layout": denoise_in_comfyui(ours, arguments, control=layout_control(arguments, dtype)),
         "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
     }
+    if "loras" in arguments.beside:
+        # On weights of its own: merging is paid once, before sampling, and not at every turn
+        merged = with_loras(attach_motion(apply_schedule(comfyui_model(dtype), T2V), motion()), count=2)
+        contestants["AnimateLCM native, two LoRAs"] = denoise_in_comfyui(merged, arguments)
+    if "picture" in arguments.beside:
+        picture = Pictures(torch.randn(1, *latent_shape(arguments)[1:]), keyframes=(0,))
+        animated = attach_pictures(attach_motion(bare, motion(pictures=True)), picture)
+        contestants["AnimateLCM native, a picture"] = denoise_in_comfyui(animated, arguments)
+    if "layout" in arguments.beside:
+        led = layout_control(arguments, dtype)
+        contestants["AnimateLCM native, a layout"] = denoise_in_comfyui(ours, arguments, control=led)
     if arguments.guided:
         contestants["50 steps with CFG"] = denoise_in_comfyui(ours, arguments, steps=50, cfg=7.5)
     return contestants
