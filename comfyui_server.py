@@ -224,6 +224,20 @@ class Server:
         return entry
 
 
+def nodes_of(graph: Json, class_type: str) -> list[Json]:
+    """The inputs of all nodes of a type."""
+    return [node["inputs"] for node in graph.values() if node["class_type"] == class_type]
+
+
+def prompt_of(graph: Json) -> Json:
+    """The inputs of the node whose "text" reaches the sampler, past others that add to it, such as Apply ControlNet."""
+    inputs: Json
+    (inputs,) = nodes_of(graph, "AnimateLCMSampler")
+    while "text" not in inputs:
+        inputs = graph[inputs["positive"][0]]["inputs"]
+    return inputs
+
+
 def outputs(entry: Json) -> list[Json]:
     """The files that a finished prompt saved, from its history entry; previews are not among them."""
     shown = [file for node in entry["outputs"].values() for file in node.get("images", [])]

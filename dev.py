@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfyui_server import Server, Trouble, check_port, code_paths, comfyui_dir, outputs
+from comfyui_server import Server, Trouble, check_port, code_paths, comfyui_dir, nodes_of, outputs, prompt_of
 
 if TYPE_CHECKING:
     from comfyui_server import Json
@@ -127,10 +127,6 @@ def set_up() -> None:
 # The commands
 
 
-def nodes_of(graph: Json, class_type: str) -> list[Json]:
-    return [node["inputs"] for node in graph.values() if node["class_type"] == class_type]
-
-
 def style_names() -> list[str]:
     files = (ROOT / "models" / "loras").glob(f"{STYLE_PREFIX}*.safetensors")
     return sorted(path.stem.removeprefix(STYLE_PREFIX) for path in files)
@@ -148,10 +144,7 @@ def demo_graph(arguments: argparse.Namespace) -> Json:
         if (value := getattr(arguments, name)) is not None:
             sampler[name] = value
     if arguments.prompt:
-        prompt = sampler
-        while "text" not in prompt:  # nodes between the prompt and the sampler, such as Apply ControlNet
-            prompt = graph[prompt["positive"][0]]["inputs"]
-        prompt["text"] = arguments.prompt
+        prompt_of(graph)["text"] = arguments.prompt
     if arguments.style:
         if arguments.style not in style_names():
             raise Trouble(f"There is no style {arguments.style!r}; there is {', '.join(style_names()) or 'none'}.")

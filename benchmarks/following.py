@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import_pack()
 
-from animatelcm.comfyui_server import Server  # noqa: E402 - needs the name above
+from animatelcm.comfyui_server import Server, prompt_of  # noqa: E402 - needs the name above
 from animatelcm.distill import scenes  # noqa: E402 - likewise
 from animatelcm.distill.metrics import covered, measure  # noqa: E402 - likewise
 from animatelcm.layout.boxes import Box, Keyframe, Layout  # noqa: E402 - likewise
@@ -68,7 +68,7 @@ def words(asked: scenes.Scenes, index: int) -> str:
 def led(server: Server, prompt: str, layout: Layout) -> Tensor:
     graph = shipped("layout_to_video")
     change(graph, "AnimateLCMLayout", text=write_layout(layout))
-    graph["4"]["inputs"]["text"] = prompt
+    prompt_of(graph)["text"] = prompt
     return run(server, graph)
 
 

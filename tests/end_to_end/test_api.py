@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from animatelcm.comfyui_server import Refused, Server, outputs
+from animatelcm.comfyui_server import Refused, Server, nodes_of, outputs, prompt_of
 from animatelcm.distill.metrics import covered, measure
 from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 from animatelcm.layout.parse import read_layout
 
 Graph = dict[str, Any]
 GRAPHS = sorted((Path(__file__).resolve().parents[2] / "workflows" / "api").glob("*.json"))
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "data"
 seeds = itertools.count(1000)  # a graph that ran before is answered from ComfyUI's cache
 
 
 def inputs_of(graph: Graph, class_type: str) -> dict[str, Any]:
-    (node,) = [node for node in graph.values() if node["class_type"] == class_type]
-    return node["inputs"]
+    (inputs,) = nodes_of(graph, class_type)
+    return inputs
 
 
 def long(graph: Graph) -> Graph:
@@ -64,14 +66,6 @@ def centre_of_mass(cover: torch.Tensor) -> torch.Tensor:
     return torch.stack((x, y), dim=1) / cover.sum((1, 2))[:, None]
 
 
-def prompt_of(graph: Graph) -> str:
-    """The text that reaches the sampler, also through nodes that add to it."""
-    inputs = inputs_of(graph, "AnimateLCMSampler")
-    while "text" not in inputs:
-        inputs = graph[inputs["positive"][0]]["inputs"]
-    return inputs["text"]
-
-
 def run_for_frames(server: Server, graph: Graph) -> np.ndarray:
     entry = server.run(graph)
     assert entry["status"]["status_str"] == "success", entry["status"]
@@ -92,7 +86,7 @@ def test_a_shipped_graph_makes_the_video_that_its_prompt_asks_for(server: Server
     graph = json.loads(path.read_text())
     video = run_for_frames(server, graph)
     assert video.shape == (16, 256, 256, 3)
-    prompt, (what, movement) = prompt_of(graph), shown(video)
+    prompt, (what, movement) = prompt_of(graph)["text"], shown(video)
     assert what in prompt
     assert movement in prompt or "moving" not in prompt
 
@@ -105,6 +99,20 @@ def test_the_shipped_layout_is_followed(server: Server) -> None:
     centre = (box[:, :2] + box[:, 2:]) / 2 * SIZE
     assert (centre_of_mass(covered(clip)) - centre).norm(dim=1).max() < 6  # pixels of 64
     assert (centre[0] - centre[8]).norm() > 20
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (96, 64), (64, 128)])
+@pytest.mark.parametrize("name", ["fox.jpg", "dog.jpg"])
+def test_a_photograph_goes_through_image_to_video(server: Server, name: str, width: int, height: int) -> None:
+    (path,) = [path for path in GRAPHS if path.stem == "image_to_video"]
+    graph = json.loads(path.read_text())
+    (loader,) = [node for node in graph.values() if node["class_type"] == "AnimateLCMLoadVideo"]
+    loader.update(class_type="LoadImage", inputs={"image": name})
+    shutil.copy(PHOTOGRAPHS / name, server.folder / "input")
+    inputs_of(graph, "AnimateLCMImageToVideo").update(width=width, height=height)
+    video = run_for_frames(server, graph)
+    assert video.shape == (16, 4 * height, 4 * width, 3)
+    assert video.std() > 10
 
 
 def test_the_saved_file_holds_prompt_and_workflow(server: Server, graph: Graph) -> None:
