@@ -1,4 +1,4 @@
-"""Full-size models with random weights: SD1.5's UNet and AnimateLCM's motion module, for ComfyUI and for diffusers."""
+"""Full-size models with random weights: SD1.5, AnimateLCM and a ControlNet, as models and as files."""
 
 from typing import Any
 
@@ -23,6 +23,20 @@ UNET = {
     "adm_in_channels": None,
     "use_temporal_attention": False,
     "legacy": False,
+}
+
+
+VAE = {
+    "double_z": True,
+    "z_channels": LATENT_CHANNELS,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+    "dropout": 0.0,
 }
 
 
@@ -64,21 +78,45 @@ def controlnet(dtype: torch.dtype) -> Any:
     return comfy.controlnet.ControlNet(fill(network), load_device=management.get_torch_device())
 
 
-def with_loras(model: Any, count: int, rank: int = 16) -> Any:
-    """The model with `count` random LoRAs on every weight matrix of its UNet, through ComfyUI's own LoRA code."""
-    import comfy.lora
+def with_loras(model: Any, count: int) -> Any:
+    """The model with `count` random LoRAs, through ComfyUI's own LoRA code."""
     import comfy.sd
+
+    for _ in range(count):
+        model, _ = comfy.sd.load_lora_for_models(model, None, lora_file(model), 1.0, 0.0)
+    return model
+
+
+def lora_file(model: Any, rank: int = 16) -> dict[str, Tensor]:
+    """A random LoRA in kohya's names on every weight matrix of the model's UNet."""
+    import comfy.lora
 
     weights, named = model.model.state_dict(), comfy.lora.model_lora_keys_unet(model.model, {})
     names = {key: name for name, key in named.items() if "lora_unet" in name and key in weights}
-    for _ in range(count):
-        lora = {}
-        for key, name in names.items():
-            weight = weights[key]
-            lora[f"{name}.lora_up.weight"] = 0.01 * torch.randn(weight.shape[0], rank)
-            lora[f"{name}.lora_down.weight"] = 0.01 * torch.randn(rank, weight[0].numel())
-        model, _ = comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)
-    return model
+    lora = {}
+    for key, name in names.items():
+        lora[f"{name}.lora_up.weight"] = 0.01 * torch.randn(weights[key].shape[0], rank)
+        lora[f"{name}.lora_down.weight"] = 0.01 * torch.randn(rank, weights[key][0].numel())
+    return lora
+
+
+def checkpoint_file(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The model's UNet with a random CLIP and VAE, in the names of SD1.5's checkpoints."""
+    from comfy.ldm.models.autoencoder import AutoencoderKL
+    from comfy.sd1_clip import SDClipModel
+
+    parts = {
+        "model.diffusion_model.": model.model.diffusion_model,
+        "cond_stage_model.transformer.text_model.": fill(SDClipModel()).transformer.text_model,
+        "first_stage_model.": fill(AutoencoderKL(ddconfig=VAE, embed_dim=LATENT_CHANNELS)),
+    }
+    return {prefix + key: w.to(dtype) for prefix, part in parts.items() for key, w in part.state_dict().items()}
+
+
+def controlnet_file(dtype: torch.dtype) -> dict[str, Tensor]:
+    """A random ControlNet in the names of lllyasviel's files."""
+    weights: dict[str, Tensor] = controlnet(dtype).control_model.state_dict()
+    return {f"control_model.{key}": weight for key, weight in weights.items()}
 
 
 def motion_file(dtype: torch.dtype, pictures: bool = False) -> dict[str, Tensor]:
