@@ -16,9 +16,12 @@ Model = Callable[[Tensor, Tensor], Tensor]  # (x, timestep of each row) -> noise
 
 
 def alpha_bar(schedule: Schedule, timestep: Tensor, x: Tensor) -> Tensor:
-    """The share of signal at each row's timestep, shaped to multiply x; 1 at timestep -1, before any noise."""
+    """The share of signal at each row's timestep, shaped to multiply x; 1 at timestep -1, before any noise.
+
+    Timesteps are on the CPU, wherever x is.
+    """
     table = torch.cat((alphas_cumprod(schedule).float(), torch.ones(1)))
-    return table[timestep].view(-1, *[1] * (x.ndim - 1))
+    return table[timestep].view(-1, *[1] * (x.ndim - 1)).to(x.device)
 
 
 def add_noise(x0: Tensor, noise: Tensor, share: Tensor) -> Tensor:
@@ -44,9 +47,11 @@ def guided(conditional: Tensor, unconditional: Tensor, cfg: float | Tensor) -> T
     return unconditional + cfg * (conditional - unconditional)
 
 
-def ddim_step(x: Tensor, noise: Tensor, share: Tensor, next_share: Tensor) -> Tensor:
+def ddim_step(
+    x: Tensor, noise: Tensor, share: Tensor, next_share: Tensor, latent_range: float = LATENT_RANGE
+) -> Tensor:
     """One step of the probability-flow ODE; x0 is clamped to what latents can be, as guidance overshoots."""
-    x0 = predicted_x0(x, noise, share).clamp(-LATENT_RANGE, LATENT_RANGE)
+    x0 = predicted_x0(x, noise, share).clamp(-latent_range, latent_range)
     return add_noise(x0, (x - share.sqrt() * x0) / (1 - share).sqrt(), next_share)
 
 
@@ -62,7 +67,7 @@ def ddim(model: Model, x: Tensor, schedule: Schedule, steps: int) -> Tensor:
 
 def consistency(x: Tensor, noise: Tensor, timestep: Tensor, share: Tensor) -> Tensor:
     """f(x, c, t) = c_skip x + c_out x0: what the student learns to make the same at every t of a path."""
-    c_skip, c_out = (c.view(share.shape).float() for c in boundary_scalings(timestep))
+    c_skip, c_out = (c.view(share.shape).float().to(x.device) for c in boundary_scalings(timestep))
     return c_skip * x + c_out * predicted_x0(x, noise, share)
 
 
@@ -75,6 +80,6 @@ def lcm(model: Model, x: Tensor, schedule: Schedule, steps: int, generator: torc
         x0 = consistency(x, model(x, t), t, alpha_bar(schedule, t, x))
         if then is None:
             return x0
-        fresh = torch.randn(x.shape, generator=generator)
+        fresh = torch.randn(x.shape, generator=generator).to(x.device)
         x = add_noise(x0, fresh, alpha_bar(schedule, then.expand(len(x)), x))
     raise AssertionError("a ladder has at least one step")

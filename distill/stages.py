@@ -16,8 +16,8 @@ from ..motion.image_encoder import ImageEncoder
 from ..motion.transformer import MotionModule
 from ..sampling.schedule import I2V
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
-from .diffusion import BASE, MOTION, Model, add_noise, alpha_bar, denoising_loss
-from .distillation import Networks, distillation_loss, training_loss
+from .diffusion import BASE, LATENT_RANGE, MOTION, Model, add_noise, alpha_bar, denoising_loss
+from .distillation import Networks, Solver, distillation_loss, training_loss
 from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
 from .scenes import FRAMES, SIZE, STYLES, Scenes, attributes, caption, draw_scenes
@@ -41,7 +41,10 @@ BETA = 0.8  # strength of the acceleration LoRA in training, so that the publish
 TARGET_EMA = 0.95
 SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published default is the usual speed
 HINT_LINE = 2  # pixels, as 'AnimateLCM Layout Hints' draws by default
-IMAGE_CFG = VIDEO_CFG = (2.0, 4.0)  # the teacher's guidance, baked into the student
+# The teacher's guidance is baked into the student: more says more clearly where to go, and too much spoils shapes
+IMAGE_SOLVER = Solver(BASE, (2.0, 4.0), latent_range=LATENT_RANGE)
+VIDEO_SOLVER = Solver(MOTION, (3.0, 5.0), longest_step=10, noisy=0.5, latent_range=LATENT_RANGE)
+TO_DATA = 0.5  # of consistency training's rows
 
 
 # What stages hand to each other
@@ -207,7 +210,7 @@ def train_lcm_image(run: Path, minutes: float = 5) -> None:
             lambda x, t: noise(unet, x, t, context),
             lambda x, t: noise(unet, x, t, empty),
         )
-        return distillation_loss(networks, x0, BASE, IMAGE_CFG)
+        return distillation_loss(networks, x0, IMAGE_SOLVER)
 
     save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
 
@@ -237,7 +240,7 @@ def train_lcm_video(run: Path, minutes: float = 90) -> None:
             lambda x, t: video_noise(unet, teacher, x, t, context),
             lambda x, t: video_noise(unet, teacher, x, t, empty),
         )
-        return distillation_loss(networks, x0, MOTION, VIDEO_CFG)
+        return distillation_loss(networks, x0, VIDEO_SOLVER)
 
     save(run / "lcm_video.pt", train("lcm_video", run, motion, loss, budget))
 
@@ -263,7 +266,7 @@ def train_image_encoder(run: Path, minutes: float = 10) -> None:
         def told_by(encoder: ImageEncoder) -> Model:
             return lambda x, t: video_noise(unet, motion, x, t, context, told=features(encoder, x0[:, 0], scale))
 
-        return training_loss(told_by(encoder), told_by(behind), x0, I2V)
+        return training_loss(told_by(encoder), told_by(behind), x0, I2V, TO_DATA)
 
     save(run / "image_encoder.pt", encoder.state_dict() | train("image_encoder", run, encoder, loss, budget))
 
