@@ -1,7 +1,8 @@
-"""The command line: `python -m distill all`, or one stage of it."""
+"""The command line: `python -m distill all`, or one stage of it; `--config FILE` trains on SD1.5 instead."""
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,26 +10,56 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from ..motion.refusal import MotionFileError
 from .evaluate import evaluate
 from .export import export
 from .stages import ONE_PROCESS, STAGES
 
 COMMANDS = STAGES | {"export": export, "evaluate": evaluate}
+ON_SD15 = ("lcm_image", "lcm_video", "image_encoder", "style")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m distill", description="Train and measure the mini family.")
-    stages = f"{', '.join(COMMANDS)}, or all"
-    parser.add_argument("stages", nargs="+", choices=[*COMMANDS, "all"], metavar="stage", help=stages)
-    parser.add_argument("--run", type=Path, default=Path("distill/run"), help="where states and results are kept")
-    parser.add_argument("--minutes", type=float, help="training time of the stage (default: its own)")
-    cores = os.cpu_count() if hasattr(os, "fork") else 1
-    parser.add_argument("--processes", type=int, default=cores, help="to train with (default: one per core)")
-    arguments = parser.parse_args()
+    arguments = parse()
+    if arguments.config:
+        train_on_sd15(arguments.stages, arguments.config)
+        return
     for name in COMMANDS if "all" in arguments.stages else arguments.stages:
         timed = name in STAGES and name not in ONE_PROCESS and arguments.minutes is not None
         options = {"minutes": arguments.minutes} if timed else {}
         run_stage(name, arguments.run, options, 1 if name in (*ONE_PROCESS, "export") else arguments.processes)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m distill", description="Train and measure the mini family.")
+    stages = f"{', '.join(COMMANDS)}, or all"
+    parser.add_argument("stages", nargs="+", metavar="stage", help=stages)
+    parser.add_argument("--run", type=Path, default=Path("distill/run"), help="where states and results are kept")
+    parser.add_argument("--minutes", type=float, help="training time of the stage (default: its own)")
+    cores = os.cpu_count() if hasattr(os, "fork") else 1
+    parser.add_argument("--processes", type=int, default=cores, help="to train with (default: one per core)")
+    on_sd15 = f"train one stage on SD1.5, as a TOML file says: {', '.join(ON_SD15)}"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=on_sd15)
+    arguments = parser.parse_args()
+    known = ON_SD15 if arguments.config else (*COMMANDS, "all")
+    if unknown := [name for name in arguments.stages if name not in known]:
+        parser.error(f"there is no stage {unknown[0]!r} here; there is {', '.join(known)}")
+    return arguments
+
+
+def train_on_sd15(stages: list[str], path: Path) -> None:
+    """Train one stage; `accelerate launch -m distill` spreads it over GPUs and machines."""
+    from .sd15.config import ConfigError, read_config  # needs packages that the mini family does without
+    from .sd15.data import DataError
+    from .sd15.engine import train
+
+    try:
+        config = read_config(path)
+        if stages != [config.stage]:
+            raise ConfigError(f"{path} is of the stage {config.stage}, and {' '.join(stages)} was asked for.")
+        print(f"Wrote {train(config)}")
+    except (ConfigError, DataError, MotionFileError) as error:
+        sys.exit(str(error))
 
 
 def run_stage(name: str, run: Path, options: dict[str, float], processes: int) -> None:

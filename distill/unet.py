@@ -122,15 +122,7 @@ def places(unet: nn.Module) -> Iterator[nn.Module]:
         yield from getattr(block, "attentions", block.resnets)
 
 
-def _followed_by(block: nn.Module, frames: int, gamma: float) -> Callable[..., Tensor | tuple]:
-    return _changed(lambda h: block(h, frames, gamma))
-
-
-def _plus(feature: Tensor) -> Callable[..., Tensor | tuple]:
-    return _changed(lambda h: h + feature)
-
-
-def _changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple]:
+def changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple]:
     """A forward hook that changes what a layer of diffusers puts out, alone or as the first of a tuple."""
 
     def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
@@ -139,6 +131,14 @@ def _changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple
         return change(output)
 
     return hook
+
+
+def _followed_by(block: nn.Module, frames: int, gamma: float) -> Callable[..., Tensor | tuple]:
+    return changed(lambda h: block(h, frames, gamma))
+
+
+def _plus(feature: Tensor) -> Callable[..., Tensor | tuple]:
+    return changed(lambda h: h + feature)
 
 
 def freeze(module: nn.Module) -> nn.Module:
