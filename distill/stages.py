@@ -215,7 +215,7 @@ def train_lcm_image(run: Path, minutes: float = 5) -> None:
     save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
 
 
-def train_lcm_video(run: Path, minutes: float = 90) -> None:
+def train_lcm_video(run: Path, minutes: float = 150) -> None:
     """The AnimateLCM motion module: consistency distillation of clips; only the motion module trains.
 
     The paper's initialization strategy: the target starts as the image model without the LoRA, which enters it through

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from animatelcm.comfyui_page import open_page
 from animatelcm.comfyui_server import Server
 from animatelcm.layout.boxes import EASINGS, Box, Keyframe, Layout
 from animatelcm.layout.draw import colour
 from animatelcm.layout.parse import read_layout, write_layout
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 SCRIPT = "/extensions/ComfyUI-AnimateLCM-Native/boxes.js"
 NEW_NODE = """([text, scale]) => {
@@ -93,6 +94,13 @@ class Drawing:
     def _move(self, place: Point) -> None:
         left, top, width, height = self.page.evaluate(PICTURE, SCRIPT)
         self.page.mouse.move(left + place[0] * width, top + place[1] * height, steps=5)
+
+
+@pytest.fixture(scope="module")
+def page(browser: "Browser", server: Server) -> Iterator["Page"]:
+    """One page for all, as it takes long to load; every test begins with a new graph."""
+    with open_page(browser, server) as page:
+        yield page
 
 
 @pytest.fixture
