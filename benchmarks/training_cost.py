@@ -1,7 +1,7 @@
 """What training on SD1.5 takes: memory and arithmetic of each shipped configuration, from shapes alone.
 
 Two steps of each run on tensors without content, so that it needs neither weights nor a GPU. Time is that of the
-arithmetic at a share of a card's peak, without reading the data. `image_encoder` is left out: its layers ask for values.
+arithmetic at a share of a card's peak, without reading the data. `image_encoder` asks for values, and is left out.
 
     python dev.py benchmark training_cost
 """
