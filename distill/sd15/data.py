@@ -233,7 +233,7 @@ class Batches:
         return DataLoader(
             self.samples,
             batch_size=None,
-            sampler=self._order(),  # type: ignore[arg-type]
+            sampler=self._order(),
             num_workers=self.workers,
             generator=torch.Generator().manual_seed(0),
         )
