@@ -1,4 +1,4 @@
-"""The VAE: a TAESD (2.45 M parameters, 8x smaller, 4 latent channels) for the scenes in all their styles.
+"""The VAE: a TAESD (2.45 M parameters, 8x smaller, 4 latent channels) for the scenes in all their looks.
 
 Its encoder is built rather than trained (our choice: a CPU trains a TAESD for half an hour, and scenes this plain do
 not need it): a latent is the mean colour of its 8 x 8 pixels and the strength of the edges among them, made
@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from .scenes import FRAMES, SIZE, STYLES, draw_scenes, render
+from .scenes import FRAMES, LOOKS, SIZE, draw_scenes, render
 
 TRAINED_CHANNELS = 32  # of 64: a quarter of the arithmetic; `widen` fills the rest with zeros (our choice)
 CROP = 40
@@ -104,10 +104,10 @@ def decode(autoencoder: AutoencoderTiny, latents: Tensor) -> Tensor:
 
 
 def stills(count: int, seed: int, generator: torch.Generator) -> Tensor:
-    """`count` single frames in 0..1, the styles in turn."""
+    """`count` single frames in 0..1, the looks in turn."""
     scenes = draw_scenes(count, seed)
     times = torch.rand(count, 1, generator=generator) * (FRAMES - 1)
-    parts = [render(scenes[i :: len(STYLES)], times[i :: len(STYLES)], style) for i, style in enumerate(STYLES)]
+    parts = [render(scenes[i :: len(LOOKS)], times[i :: len(LOOKS)], look) for i, look in enumerate(LOOKS)]
     return torch.cat(parts)[:, 0]
 
 

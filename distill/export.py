@@ -25,7 +25,8 @@ TOKEN_MAP = "text_model.embeddings.token_embedding.token_map"
 def export(run: Path, models: Path = MODELS) -> list[Path]:
     """Write every file whose stage is done, and return their paths."""
     parts: dict[str, tuple[str, Callable[[], Mapping[str, Tensor]]]] = {
-        "base": (f"checkpoints/{NAME}", lambda: checkpoint_weights(load_base(run), load_autoencoder(run))),
+        "base": (f"checkpoints/{NAME}", _checkpoint(run, "base")),
+        "personalized": (f"checkpoints/{NAME}_personalized", _checkpoint(run, "personalized")),
         "motion": (f"animatediff_models/{NAME}_teacher", lambda: _motion(run, "motion", TEACHER_FRAMES)),
         "lcm_image": (f"loras/{NAME}_lcm_lora", lambda: load_lora(run).published()),
         "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),
@@ -39,6 +40,10 @@ def export(run: Path, models: Path = MODELS) -> list[Path]:
         for stage, (name, weights) in parts.items()
         if (run / f"{stage}.pt").exists()
     ]
+
+
+def _checkpoint(run: Path, stage: str) -> Callable[[], Mapping[str, Tensor]]:
+    return lambda: checkpoint_weights(load_base(run, stage), load_autoencoder(run))
 
 
 def checkpoint_weights(base: nn.ModuleDict, autoencoder: nn.Module) -> dict[str, Tensor]:

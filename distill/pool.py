@@ -85,9 +85,9 @@ class Pool:
         return latents, captions, index, turned
 
 
-def fill_pool(autoencoder: AutoencoderTiny, clips: int, seed: int, style: str = "plain", frames: int = FRAMES) -> Pool:
+def fill_pool(autoencoder: AutoencoderTiny, clips: int, seed: int, look: str = "plain", frames: int = FRAMES) -> Pool:
     """Draw, render and encode `clips` scenes that are not held out; in half precision, to save memory."""
     scenes = draw_scenes(clips, seed)
     times = torch.arange(frames, dtype=torch.float32)
-    parts = [encode(autoencoder, render(scenes[i : i + 50], times, style)).half() for i in range(0, clips, 50)]
+    parts = [encode(autoencoder, render(scenes[i : i + 50], times, look)).half() for i in range(0, clips, 50)]
     return Pool(scenes, torch.cat(parts))

@@ -37,8 +37,13 @@ DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down",
 STILL = "standing still"
 MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
-STYLES = ("plain", "outlined", "hollow")
+STYLES = ("plain", "outlined", "hollow", "striped", "shaded")
+LOOKS = (*STYLES, "night")  # the last is the personalized image model's
 
+LINE = 3.0  # pixels: how wide outlines are, and the rim of what is hollow
+STRIPES, STRIPE = 8, 3  # pixels from one stripe to the next, and how wide each is
+FADED = 0.5  # how far what is shaded has faded at its top
+NIGHT = 0.35  # share of a background's light
 FRONT = 0.2  # how far ahead of the centre of mass it begins, in radii of the shape
 MIRRORED = (*((4 - i) % 8 for i in range(8)), 8)  # of each movement, left for right
 
@@ -132,8 +137,11 @@ def mirror(scenes: Scenes) -> Scenes:
 # Rendering
 
 
-def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
-    """Images in 0..1 of shape (N, T, 3, 64, 64); `times` are frame numbers, (T,) or one row per scene (N, T)."""
+def render(scenes: Scenes, times: Tensor, look: str = "plain") -> Tensor:
+    """Images in 0..1 of shape (N, T, 3, 64, 64), in one of the `LOOKS`.
+
+    `times` are frame numbers, (T,) or one row per scene (N, T).
+    """
     x, y = centres(scenes, times)
     distance = signed_distance(scenes.shape, x, y, scenes.radius)
     front = torch.maximum(distance, front_distance(scenes, x, y))
@@ -141,7 +149,8 @@ def render(scenes: Scenes, times: Tensor, style: str = "plain") -> Tensor:
     names = tuple(PALETTE)
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
-    return _paint(distance, front, colour, background, style)
+    height = (torch.arange(SIZE) + 0.5 - y[..., None])[..., None] / scenes.radius[:, None, None, None]
+    return _paint(distance, front, height, colour, background, look)
 
 
 def centres(scenes: Scenes, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,19 +192,36 @@ def front_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
     return begins[:, None, None, None] - (ux * dx + uy * dy)
 
 
-def _paint(distance: Tensor, front: Tensor, colour: Tensor, background: Tensor, style: str) -> Tensor:
-    """Antialiased: the share of a pixel that is covered is taken from the distance of its centre."""
+def _paint(distance: Tensor, front: Tensor, height: Tensor, colour: Tensor, background: Tensor, look: str) -> Tensor:
+    """Antialiased: the share of a pixel that is covered is taken from the distance of its centre.
+
+    Args:
+        distance: to the outline in pixels, negative inside, (N, T, 64, 64).
+        front: likewise to the part of the shape that is bright.
+        height: from the shape's centre down, in radii, (N, T, 64, 1).
+        colour, background: (N, 3).
+        look: see `LOOKS`.
+    """
 
     def over(image: Tensor, paint: Tensor, cover: Tensor) -> Tensor:
         return image + (paint - image) * cover.clamp(0, 1)[:, :, None]
 
     rgb, ground = colour[:, None, :, None, None], background[:, None, :, None, None]
     bright = torch.where(background.mean(1) > 0.9, 0.1, 0.98)[:, None, None, None, None]  # dark on white
-    image = over(over(ground, rgb, 0.5 - distance), bright, 0.5 - front)
-    if style == "outlined":
-        image = over(image, bright, torch.minimum(0.5 - distance, distance + 3.0))
-    if style == "hollow":
-        image = over(image, ground, -3.5 - distance)
+    if look == "night":
+        ground = NIGHT * ground
+    inside = 0.5 - distance
+    image = over(ground, rgb, inside)
+    if look == "shaded":
+        image = over(image, bright, (FADED * (1 - height) / 2).clamp(0, FADED) * inside.clamp(0, 1))
+    if look == "striped":
+        stripe = (torch.arange(SIZE) % STRIPES < STRIPE).float()[:, None]
+        image = over(image, bright, stripe * inside.clamp(0, 1))
+    image = over(image, bright, 0.5 - front)
+    if look == "outlined":
+        image = over(image, bright, torch.minimum(inside, distance + LINE))
+    if look == "hollow":
+        image = over(image, ground, -0.5 - LINE - distance)
     return image
 
 

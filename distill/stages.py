@@ -35,8 +35,8 @@ from .unet import (
 )
 
 POOL_CLIPS = 4800
-STYLE_CLIPS = 150  # per process; their frames are what the style is learned from
-STYLE_RANK = 16
+STYLE_CLIPS = 150  # per process; their frames are what a style, or the personalized image model, is learned from
+STYLE_RANK = 8
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
 SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published default is the usual speed
@@ -62,9 +62,9 @@ def build_base() -> nn.ModuleDict:
     return nn.ModuleDict({"unet": build_unet(), "text": build_text_encoder()})
 
 
-def load_base(run: Path) -> nn.ModuleDict:
+def load_base(run: Path, stage: str = "base") -> nn.ModuleDict:
     base = build_base()
-    base.load_state_dict(torch.load(run / "base.pt", weights_only=True))
+    base.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
     return freeze(base)
 
 
@@ -313,11 +313,28 @@ def _some_held(x0: Tensor, speed: Tensor, generator: torch.Generator) -> tuple[T
     return torch.where(held[:, None, None, None, None], x0[:, :1], x0), torch.where(held, 0.0, scale)
 
 
+def train_personalized(run: Path, minutes: float = 6) -> None:
+    """A personalized image model: all of it fine-tuned on stills of scenes at night, and on nothing else.
+
+    It is the one that other people make: neither the LoRA nor a motion module ever meets it before it is used.
+    """
+    personalized, pool = load_base(run).requires_grad_(True), _stills_of("night", run)
+    budget = Budget(minutes, batch=32, learning_rate=3e-4)
+
+    def loss(now: Moment) -> Tensor:
+        x0, captions = pool.draw_stills(budget.share, now.generator)
+        x, timestep, epsilon, share = noised_stills(x0)
+        predicted = noise(personalized["unet"], x, timestep, encode_text(personalized["text"], captions))
+        return denoising_loss(predicted, epsilon, share)
+
+    save(run / "personalized.pt", personalized.state_dict() | train("personalized", run, personalized, loss, budget))
+
+
 def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
     """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen."""
     base, lora = load_base(run), Lora(build_unet(), STYLE_RANK)
     unet = base["unet"]
-    pool = fill_pool(load_autoencoder(run), STYLE_CLIPS, seed=2 + rank(), style=style)
+    pool = _stills_of(style, run)
     budget = Budget(minutes, batch=64)
 
     def loss(now: Moment) -> Tensor:
@@ -329,6 +346,11 @@ def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
         return denoising_loss(predicted, epsilon, share)
 
     save(run / f"style_{style}.pt", lora.state_dict() | train(f"style_{style}", run, lora, loss, budget))
+
+
+def _stills_of(look: str, run: Path) -> Pool:
+    """A few encoded clips whose frames are drawn as stills."""
+    return fill_pool(load_autoencoder(run), STYLE_CLIPS, seed=2 + rank(), look=look)
 
 
 def image_timesteps(count: int) -> Tensor:
@@ -378,6 +400,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "lcm_video": train_lcm_video,
     "image_encoder": train_image_encoder,
     "layout": train_layout,
+    "personalized": train_personalized,
     **{f"style_{style}": partial(train_style, style=style) for style in STYLES[1:]},
 }
 ONE_PROCESS = ("pool",)

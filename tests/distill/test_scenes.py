@@ -1,11 +1,14 @@
 """Scenes: what a seed fixes, what is held out, what stays inside the image, what captions say."""
 
+import pytest
 import torch
 from animatelcm.distill.scenes import (
     COLOURS,
     FRAMES,
     FRONT,
+    LOOKS,
     MOVEMENTS,
+    NIGHT,
     SHAPES,
     SIZE,
     boxes,
@@ -104,3 +107,15 @@ def test_a_tenth_of_the_captions_is_empty_and_movement_can_be_left_out() -> None
     captions = [partial_caption(scenes, i, generator, movement=0.0) for i in range(len(scenes))]
     assert 0.05 < sum(not text for text in captions) / len(captions) < 0.15
     assert not any("moving" in text or "standing" in text for text in captions)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_changes_shapes_and_the_night_the_ground(look: str) -> None:
+    scenes = draw_scenes(20, seed=8)
+    plain, drawn = (render(scenes, TIMES[:1], name) for name in ("plain", look))
+    outside = signed_distance(scenes.shape, scenes.x[:, None], scenes.y[:, None], scenes.radius)[:, :, None] > 1
+    ground = (NIGHT if look == "night" else 1.0) * plain
+    torch.testing.assert_close(torch.where(outside, drawn, 0), torch.where(outside, ground, 0))
+    assert torch.equal(drawn, plain) == (look == "plain")
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
