@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from _mini import change, from_text, run, shipped
 from _pack import import_pack
 from torch import Tensor
@@ -21,13 +20,12 @@ import_pack()
 
 from animatelcm.comfyui_server import Server  # noqa: E402 - needs the name above
 from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.metrics import VISIBLE, measure  # noqa: E402 - likewise
+from animatelcm.distill.evaluation.metrics import measure  # noqa: E402 - likewise
+from animatelcm.distill.evaluation.styles import styled  # noqa: E402 - likewise
 from animatelcm.video.write import VideoSettings, write_video  # noqa: E402 - likewise
 
-STYLE = "animatelcm_mini_synthetic_style_outlined.safetensors"
-LINE = 3  # pixels: how wide the style draws its outlines
-BRIGHT = 0.75  # least of an outline's red, green and blue
-STYLED = 0.6  # share of a shape's rim that is bright; of a plain one the front alone is
+STYLE = "outlined"
+LORA = f"animatelcm_mini_synthetic_style_{STYLE}.safetensors"
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
         for denoise in arguments.denoise:
             made = [restyled(server, clips[i], prompt(asked, i), denoise) for i in tqdm(range(len(asked)), leave=False)]
             print(row(f"restyled, denoise {denoise:g}", torch.stack(made), asked), flush=True)
-        made = [from_text(server, prompt(asked, i), style_lora=STYLE) for i in tqdm(range(len(asked)), leave=False)]
+        made = [from_text(server, prompt(asked, i), style_lora=LORA) for i in tqdm(range(len(asked)), leave=False)]
         print(row("from the prompt alone", torch.stack(made), asked))
 
 
@@ -77,17 +75,8 @@ def restyled(server: Server, clip: Tensor, words: str, denoise: float) -> Tensor
 def row(name: str, clips: Tensor, asked: scenes.Scenes) -> str:
     seen = measure(clips)
     matches = [getattr(seen, kind) == getattr(asked, kind) for kind in ("colour", "shape", "movement")]
-    matches.append(torch.tensor([outlined(clip) for clip in clips]))
+    matches.append(styled(clips, STYLE))
     return f"| {name} | {' | '.join(f'{100 * match.float().mean():.1f}' for match in matches)} |"
-
-
-def outlined(clip: Tensor) -> bool:
-    """Whether the rim of the shape is bright all around: (F, 3, H, W)."""
-    background = clip[:, :, 0, 0, None, None]
-    shape = ((clip - background).square().sum(1, keepdim=True).sqrt() > VISIBLE).float()
-    inside = 1 - F.max_pool2d(1 - shape, 2 * LINE - 1, stride=1, padding=LINE - 1)
-    rim = (shape - inside).bool()[:, 0]
-    return bool((clip.amin(1)[rim] > BRIGHT).float().mean() > STYLED)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from ..motion.refusal import MotionFileError
-from .evaluate import evaluate
+from .evaluation.tables import evaluate
 from .export import export
 from .stages import ONE_PROCESS, STAGES
 

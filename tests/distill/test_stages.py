@@ -1,12 +1,15 @@
 """Every stage in turn, a second each: all files are made, they load in ComfyUI, and the results are written."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill import evaluate as evaluation
 from animatelcm.distill import stages
+from animatelcm.distill.evaluation import tables
 from animatelcm.distill.export import NAME, export
+from animatelcm.distill.scenes import SIZE
+from PIL import Image
 from safetensors import safe_open
 
 SECOND = 1 / 60
@@ -49,11 +52,19 @@ def test_every_file_says_what_it_is(run: Path, tmp_path: Path) -> None:
         assert path.name.startswith(NAME)
 
 
-def test_the_results_have_a_row_for_every_sampler(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "RESULTS", tmp_path / "RESULTS.md")
-    monkeypatch.setattr(evaluation, "FEWER_PROMPTS", 2)
-    rows = {name: (sampler, 2) for name, (sampler, _) in list(evaluation.ROWS.items())[:3]}
-    monkeypatch.setattr(evaluation, "ROWS", rows)
-    evaluation.evaluate(run)
-    table = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert all(f"| {name} | 2 |" in table for name in rows)
+def test_the_results_have_a_row_for_every_cell(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RESULTS": tmp_path / "RESULTS.md",
+        "SHEETS": tmp_path,
+        "PROMPTS": 10,
+        "REAL_CLIPS": 20,
+    }.items():
+        monkeypatch.setattr(tables, name, value)
+    made = tables.TABLES[1]
+    fewer = replace(made, cells=tuple(replace(cell, prompts=10) for cell in made.cells))
+    monkeypatch.setattr(tables, "TABLES", (fewer,))
+    tables.evaluate(run)
+    written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert all(f"| {cell.name} | 10 |" in written for cell in made.cells)
+    with Image.open(tmp_path / f"{made.title.lower()}.png") as sheet:
+        assert sheet.height >= len(made.cells) * SIZE

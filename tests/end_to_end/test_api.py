@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from animatelcm.comfyui_server import Refused, Server, nodes_of, outputs, prompt_of
-from animatelcm.distill.metrics import covered, measure
+from animatelcm.distill.evaluation.metrics import covered, measure
 from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 from animatelcm.layout.parse import read_layout
 

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .scenes import COLOURS, DIRECTIONS, PALETTE, SHAPES, Scenes
+from ..scenes import COLOURS, DIRECTIONS, PALETTE, SHAPES, Scenes
 
 VISIBLE = 0.2  # RGB distance from the background; the closest colour of the palette is at 0.45
 STILL_BELOW = 0.4  # pixels per frame
@@ -89,7 +89,7 @@ def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     visible = distance > VISIBLE
     coloured = visible & (clip.amax(1) - clip.amin(1) > VISIBLE)  # a bright front is not
     pixels = clip.permute(0, 2, 3, 1)[coloured]
-    contrast = distance[visible].median() if visible.any() else torch.tensor(VISIBLE)
+    contrast = distance[visible].quantile(0.25) if visible.any() else torch.tensor(VISIBLE)
     return distance * (distance > VISIBLE / 2), pixels, contrast
 
 

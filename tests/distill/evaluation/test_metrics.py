@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatelcm.distill.metrics import covered, measure, scores
+from animatelcm.distill.evaluation.metrics import covered, measure, scores
 from animatelcm.distill.scenes import COLOURS, DIRECTIONS, FRAMES, SIZE, draw_scenes, render, signed_distance
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)

@@ -1,0 +1,106 @@
+"""Cells are made once from the same weights, go on after a kill, and say how far their numbers spread."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from animatelcm.distill import stages
+from animatelcm.distill.autoencoder import build_autoencoder
+from animatelcm.distill.evaluation import cells
+from animatelcm.distill.evaluation.cells import Cell, measured, with_error
+from animatelcm.distill.evaluation.recipe import Animated, Recipe, combine
+from animatelcm.distill.evaluation.samplers import animatelcm
+from animatelcm.distill.lora import Lora
+from animatelcm.distill.unet import build_motion, build_unet
+from torch import Tensor
+
+PROMPTS = 4
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A family of random weights, in a folder as training leaves it."""
+    monkeypatch.setattr(cells, "PART", 2)
+    monkeypatch.setattr(cells, "BATCH", 1)
+    lora = Lora(build_unet())
+    for up in lora.up.values():
+        torch.nn.init.normal_(up, std=0.02)
+    parts = {"vae": build_autoencoder(), "base": stages.build_base(), "lcm_image": lora, "lcm_video": build_motion()}
+    for name, part in parts.items():
+        torch.save(part.state_dict(), tmp_path / f"{name}.pt")
+    return tmp_path
+
+
+class Counted:
+    """A sampler that knows how often it was asked, and gives up when it is told to."""
+
+    def __init__(self, lives: int = 100) -> None:
+        self.asked, self.lives = 0, lives
+
+    def __call__(self, animated: Animated, x: Tensor, prompts: list[str], generator: torch.Generator) -> Tensor:
+        if self.asked == self.lives:
+            raise KeyboardInterrupt
+        self.asked += 1
+        return animatelcm(1)(animated, x, prompts, generator)
+
+
+def cell(sampler: Counted, **recipe: float) -> Cell:
+    return Cell("one step", Recipe(**recipe), sampler, PROMPTS)
+
+
+def test_a_cell_is_made_once(run: Path) -> None:
+    sampler = Counted()
+    first = measured(run, cell(sampler))
+    again = measured(run, cell(sampler))
+    assert sampler.asked == PROMPTS
+    assert len(first["features"]) == PROMPTS
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_killed_cell_goes_on_from_its_last_part(run: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        measured(run, cell(Counted(lives=3)))
+    rest = Counted()
+    resumed = measured(run, cell(rest))
+    assert rest.asked == 2
+    for path in (run / "cells").rglob("*.pt"):
+        path.unlink()
+    whole = measured(run, cell(Counted()))
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("stage", ["base", "lcm_image", "lcm_video", "vae"])
+def test_new_weights_are_measured_again(run: Path, stage: str) -> None:
+    measured(run, cell(Counted()))
+    weights = torch.load(run / f"{stage}.pt")
+    torch.save({name: 1.01 * w if w.is_floating_point() else w for name, w in weights.items()}, run / f"{stage}.pt")
+    again = Counted()
+    measured(run, cell(again))
+    assert again.asked == PROMPTS
+
+
+def test_other_strengths_are_measured_again(run: Path) -> None:
+    measured(run, cell(Counted()))
+    again = Counted()
+    measured(run, cell(again, gamma=0.5))
+    assert again.asked == PROMPTS
+
+
+@pytest.mark.parametrize(("recipe", "strength"), [(Recipe(), 0.8), (Recipe(beta=0.5), 0.5), (Recipe(beta=0.0), 0.0)])
+def test_the_residuals_are_added_at_their_strength(run: Path, recipe: Recipe, strength: float) -> None:
+    base, lora = stages.load_base(run), stages.load_lora(run)
+    layer = "mid_block.resnets.0.conv1"
+    expected = base["unet"].get_parameter(f"{layer}.weight").double() + strength * lora.residual(layer).double()
+    found = combine(run, recipe).base["unet"].get_parameter(f"{layer}.weight")
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-7)
+
+
+def test_the_error_of_a_mean_is_the_textbooks() -> None:
+    values = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    errors = []
+    for part in values.split(100):
+        value, error = with_error(lambda index, part=part: part[index].mean().item(), len(part))
+        assert value == pytest.approx(part.mean().item())
+        errors.append(error**2)
+    # The jackknife over 5 groups spreads much by itself, and is right on average
+    assert (sum(errors) / len(errors)) ** 0.5 == pytest.approx(0.1, rel=0.2)
