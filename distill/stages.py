@@ -36,7 +36,8 @@ from .unet import (
 
 POOL_CLIPS = 4800
 STYLE_CLIPS = 150  # per process; their frames are what a style, or the personalized image model, is learned from
-STYLE_RANK = 8
+STYLE_RANK = 16
+SHORT = 30  # minutes of an ablation
 BETA = 0.8  # strength of the acceleration LoRA in training, so that the published default is this family's best
 TARGET_EMA = 0.95
 SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published default is the usual speed
@@ -45,6 +46,8 @@ HINT_LINE = 2  # pixels, as 'AnimateLCM Layout Hints' draws by default
 IMAGE_SOLVER = Solver(BASE, (2.0, 4.0), latent_range=LATENT_RANGE)
 VIDEO_SOLVER = Solver(MOTION, (3.0, 5.0), longest_step=10, noisy=0.5, latent_range=LATENT_RANGE)
 TO_DATA = 0.5  # of consistency training's rows
+ON_ONE_FRAME = 0.4  # of the image encoder's time, and with so many examples in place of each clip:
+STILLS_PER_CLIP = 4
 
 
 # What stages hand to each other
@@ -88,7 +91,7 @@ def load_layout(run: Path) -> ControlNetModel:
 
 
 def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
-    lora = Lora(build_unet(), RANK if stage == "lcm_image" else STYLE_RANK)
+    lora = Lora(build_unet(), STYLE_RANK if stage.startswith("style") else RANK)
     lora.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
     return freeze(lora)
 
@@ -215,12 +218,12 @@ def train_lcm_image(run: Path, minutes: float = 5) -> None:
     save(run / "lcm_image.pt", train("lcm_image", run, lora, loss, budget))
 
 
-def train_lcm_video(run: Path, minutes: float = 150) -> None:
+def train_lcm_video(run: Path, minutes: float = 150, *, stage: str = "lcm_video", lora_in_target: bool = False) -> None:
     """The AnimateLCM motion module: consistency distillation of clips; only the motion module trains.
 
     The paper's initialization strategy: the target starts as the image model without the LoRA, which enters it through
     the moving average alone. With the LoRA on from the start, temporal layers that never met it would spoil what the
-    student learns.
+    student learns: `lora_in_target` shows that.
     """
     base, pool, lora = load_base(run), load_pool(run), load_lora(run)
     unet, teacher, motion = base["unet"], freeze(load_motion(run, "motion")), load_motion(run, "motion")
@@ -230,7 +233,8 @@ def train_lcm_video(run: Path, minutes: float = 150) -> None:
 
     def loss(now: Moment) -> Tensor:
         behind = target.follow()
-        arrived = 1 - TARGET_EMA**now.step  # the share of the LoRA that the moving average has taken in
+        # The share of the LoRA that the moving average has taken in
+        arrived = 1.0 if lora_in_target else 1 - TARGET_EMA**now.step
         goal = Merged(unet, lora.merged(unet, BETA * arrived))
         x0, captions = pool.draw_clips(budget.share, now.generator)
         context, empty = contexts(base, captions)
@@ -242,14 +246,43 @@ def train_lcm_video(run: Path, minutes: float = 150) -> None:
         )
         return distillation_loss(networks, x0, VIDEO_SOLVER)
 
-    save(run / "lcm_video.pt", train("lcm_video", run, motion, loss, budget))
+    save(run / f"{stage}.pt", train(stage, run, motion, loss, budget))
 
 
-def train_image_encoder(run: Path, minutes: float = 10) -> None:
+def train_joint(run: Path, minutes: float = SHORT + 5) -> None:
+    """What the paper argues against: the LoRA and the motion module, both on clips from the start.
+
+    It has the time of an ablation and of the LoRA that the others start with.
+    """
+    base, pool, unet = load_base(run), load_pool(run), load_base(run)["unet"]
+    student = nn.ModuleDict({"lora": Lora(unet), "motion": load_motion(run, "motion")})
+    teacher, target = freeze(load_motion(run, "motion")), _Target(student)
+    budget = Budget(minutes, batch=2, learning_rate=5e-4)
+
+    def loss(now: Moment) -> Tensor:
+        behind = target.follow()
+        x0, captions = pool.draw_clips(budget.share, now.generator)
+        context, empty = contexts(base, captions)
+        online, goal = (Merged(unet, both["lora"].merged(unet, BETA)) for both in (student, behind))
+        networks = Networks(
+            lambda x, t: video_noise(online, student["motion"], x, t, context),
+            lambda x, t: video_noise(goal, behind["motion"], x, t, context),
+            lambda x, t: video_noise(unet, teacher, x, t, context),
+            lambda x, t: video_noise(unet, teacher, x, t, empty),
+        )
+        return distillation_loss(networks, x0, VIDEO_SOLVER)
+
+    trained = train("lcm_video_joint", run, student, loss, budget)
+    for part, stage in {"lora": "lcm_video_joint_lora", "motion": "lcm_video_joint"}.items():
+        save(run / f"{stage}.pt", {k.removeprefix(f"{part}."): w for k, w in trained.items() if k.startswith(part)})
+
+
+def train_image_encoder(run: Path, minutes: float = 25) -> None:
     """AnimateLCM-I2V's image encoder: consistency training without a teacher (the paper's stage 3); it alone trains.
 
     The picture is a clip's first frame. Our choice: motion_scale is the clip's speed while training, so that it means
-    how fast things move; a clip that is held at its first frame has the scale 0.
+    how fast things move; a clip that is held at its first frame has the scale 0. And the first part of the time goes to
+    clips of one frame, which cost as little as stills and teach what a picture shows.
     """
     base, pool, lora = load_base(run), load_pool(run), load_lora(run)
     unet = Merged(base["unet"], {name: w.detach() for name, w in lora.merged(base["unet"], BETA).items()})
@@ -259,12 +292,20 @@ def train_image_encoder(run: Path, minutes: float = 10) -> None:
 
     def loss(now: Moment) -> Tensor:
         behind = target.follow()
-        x0, captions, speed = pool.draw_clips_with_speed(budget.share, now.generator)
-        x0, scale = _some_held(x0, speed, now.generator)
+        if now.spent < ON_ONE_FRAME:
+            stills, captions = pool.draw_stills(STILLS_PER_CLIP * budget.share, now.generator)
+            x0, scale = stills[:, None], 1.2 * torch.rand(len(stills), generator=now.generator)
+        else:
+            x0, captions, speed = pool.draw_clips_with_speed(budget.share, now.generator)
+            x0, scale = _some_held(x0, speed, now.generator)
         context = contexts(base, captions)[0]
 
         def told_by(encoder: ImageEncoder) -> Model:
-            return lambda x, t: video_noise(unet, motion, x, t, context, told=features(encoder, x0[:, 0], scale))
+            def model(x: Tensor, t: Tensor) -> Tensor:
+                told = features(encoder, x0[:, 0], scale, frames=x0.shape[1])
+                return video_noise(unet, motion, x, t, context, told=told)
+
+            return model
 
         return training_loss(told_by(encoder), told_by(behind), x0, I2V, TO_DATA)
 
@@ -390,6 +431,7 @@ def contexts(base: nn.ModuleDict, captions: list[str]) -> tuple[Tensor, Tensor]:
     return context, encode_text(base["text"], [""]).expand_as(context)
 
 
+train_short = partial(train_lcm_video, minutes=SHORT)
 STAGES: dict[str, Callable[..., None]] = {
     "text": train_text,
     "vae": train_vae,
@@ -401,6 +443,11 @@ STAGES: dict[str, Callable[..., None]] = {
     "image_encoder": train_image_encoder,
     "layout": train_layout,
     "personalized": train_personalized,
+    "lcm_video_short": partial(train_lcm_video, minutes=SHORT, stage="lcm_video_short"),
+    "lcm_video_lora_in_target": partial(
+        train_lcm_video, minutes=SHORT, stage="lcm_video_lora_in_target", lora_in_target=True
+    ),
+    "lcm_video_joint": train_joint,
     **{f"style_{style}": partial(train_style, style=style) for style in STYLES[1:]},
 }
 ONE_PROCESS = ("pool",)
