@@ -30,6 +30,8 @@ from animatelcm.comfyui_server import Server, outputs  # noqa: E402 - likewise
 from animatelcm.layout.draw import HINTS, hints  # noqa: E402 - likewise
 from animatelcm.layout.parse import read_layout  # noqa: E402 - likewise
 from animatelcm.layout.preview import preview  # noqa: E402 - likewise
+from animatelcm.prompts.mixing import mixes  # noqa: E402 - likewise
+from animatelcm.prompts.preview import preview as schedule_preview  # noqa: E402 - likewise
 from animatelcm.video.colours import match_colours  # noqa: E402 - likewise
 
 HELP = ROOT / "web" / "docs"
@@ -68,6 +70,7 @@ def draw_films(server: Server) -> None:
     styled = {name: changed(AnimateLCMApply=change | {"style_lora": STYLE}) for name, change in weights.items()}
     save(rows({name: film(server, graph) for name, graph in styled.items()}), HELP / "weights.png")
     draw_layout()
+    draw_schedule()
     drifting = drifted(video)
     save(rows({"before": drifting, "after": recoloured(drifting)}), HELP / "colours.png")
 
@@ -80,6 +83,12 @@ def draw_layout() -> None:
     save(
         rows({kind: thinned(video, 3) for kind, video in kinds.items()}, count=3, label=130), HELP / "layout_hints.png"
     )
+
+
+def draw_schedule() -> None:
+    """What the prompt schedule shows of its own example."""
+    prompts = {0: "a red circle moving right", 16: "a blue circle moving left"}
+    save(pictured(schedule_preview(mixes(prompts, 2 * FRAMES, "linear")))[0], HELP / "prompt_schedule.png")
 
 
 def text_of_layout() -> str:

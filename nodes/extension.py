@@ -13,6 +13,7 @@ from .load_motion_module import AnimateLCMLoadMotionModule
 from .load_video import AnimateLCMLoadVideo
 from .match_colours import AnimateLCMMatchColors
 from .mini import register_mini
+from .prompt_schedule import AnimateLCMPromptSchedule
 from .sampler import AnimateLCMSampler
 from .save_video import AnimateLCMSaveVideo
 
@@ -39,4 +40,5 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMLayoutPreview,
             AnimateLCMLayoutHints,
             AnimateLCMLayoutConditioning,
+            AnimateLCMPromptSchedule,
         ]

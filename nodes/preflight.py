@@ -51,6 +51,7 @@ def _wrapped(model: ModelPatcher, key: str, wrapper: Callable[..., Tensor]) -> M
 
 def _check_masks(executor: Any, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     check_masks(executor.class_obj.conds, len(latent_image))
+    advise_rows(executor.class_obj.conds, len(latent_image))
     return executor(noise, latent_image, *args, **kwargs)
 
 
@@ -128,6 +129,19 @@ def check_masks(conds: dict[str, list[dict[str, Any]]], frames: int) -> None:
                 f"A prompt has masks for {count} frames, and the latent has {frames}. Set 'frames' of 'AnimateLCM "
                 "Layout Conditioning' to the video's, or give one mask for all frames."
             )
+
+
+def advise_rows(conds: dict[str, list[dict[str, Any]]], frames: int) -> None:
+    """Say that prompts change over another number of frames than the video has."""
+    told = {len(cond["cross_attn"]) for prompts in conds.values() for cond in prompts if "cross_attn" in cond}
+    for count in sorted(told - {1, frames}):
+        logging.warning(
+            "AnimateLCM: a prompt has %d frames, and the video %d: it is %s. Set 'frames' of 'AnimateLCM Prompt "
+            "Schedule' to the video's.",
+            count,
+            frames,
+            "cut" if count > frames else "begun again",
+        )
 
 
 def check_guidance(cfg: float, negative: Any | None) -> None:

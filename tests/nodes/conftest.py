@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 FRAMES, SIZE, CONTEXT = 3, 8, 64
+MODELS = Path(__file__).resolve().parents[2] / "models"
+MINI = "animatelcm_mini_synthetic"
 WIDTHS = (32, 64, 64, 64)
 LAYER = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 LAYER_IN_LORA = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -152,3 +154,31 @@ def negative() -> list[Any]:
 @pytest.fixture
 def latent() -> dict[str, Tensor]:
     return {"samples": torch.zeros(FRAMES, 4, SIZE, SIZE)}
+
+
+@pytest.fixture(scope="session")
+def mini() -> tuple[ModelPatcher, Any]:
+    """The mini family's model with its motion module, and its CLIP."""
+    import comfy.sd
+    from animatelcm.motion.attach import attach_motion, load_motion_module
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    model, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(MODELS / f"checkpoints/{MINI}.safetensors"))
+    motion = load_motion_module(str(MODELS / f"animatediff_models/{MINI}_t2v.safetensors"))
+    return attach_motion(model, motion), clip
+
+
+@pytest.fixture(scope="session")
+def still_mini() -> ModelPatcher:
+    """The mini family's image model: every frame is an image of its own."""
+    import comfy.sd
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    return comfy.sd.load_checkpoint_guess_config(str(MODELS / f"checkpoints/{MINI}.safetensors"))[0]
+
+
+@pytest.fixture
+def clip(mini: tuple[ModelPatcher, Any]) -> Any:
+    return mini[1]

@@ -103,6 +103,14 @@ INPUTS = {
         "strength": 0.7,
         "gligen": None,
     },
+    "AnimateLCMPromptSchedule": {
+        "clip": None,
+        "text": ...,
+        "frames": 16,
+        "before": "",
+        "after": "",
+        "mixing": "linear",
+    },
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -120,6 +128,7 @@ OUTPUTS = {
     "AnimateLCMLayoutPreview": ["image"],
     "AnimateLCMLayoutHints": ["images"],
     "AnimateLCMLayoutConditioning": ["conditioning"],
+    "AnimateLCMPromptSchedule": ["conditioning"],
 }
 OPTIONAL = {
     ("AnimateLCMApply", "clip"),
@@ -188,7 +197,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 43
+    assert len(numbers) == 44
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max

@@ -1,6 +1,5 @@
 """Prompts in regions that move, with the mini family: a mean of what each prompt predicts, weighted by its mask."""
 
-from pathlib import Path
 from typing import Any
 
 import comfy.cldm.cldm
@@ -9,15 +8,12 @@ import comfy.gligen
 import comfy.ops
 import comfy.sample
 import comfy.samplers
-import comfy.sd
 import pytest
 import torch
 from animatelcm.layout.boxes import Box, Keyframe, Layout
 from animatelcm.layout.draw import masks
-from animatelcm.motion.attach import attach_motion, load_motion_module
 from animatelcm.nodes.gligen import GligenError
 from animatelcm.nodes.layout_conditioning import AnimateLCMLayoutConditioning, LayoutConditioningError
-from animatelcm.nodes.mini import register_mini
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
@@ -26,8 +22,6 @@ import nodes
 from .conftest import fill
 
 FRAMES, PIXELS, WIDTH = 4, 64, 64
-MODELS = Path(__file__).resolve().parents[2] / "models"
-NAME = "animatelcm_mini_synthetic"
 NOISE = torch.randn(FRAMES, 4, PIXELS // 8, PIXELS // 8, generator=torch.Generator().manual_seed(3))
 MOVING = Box("moving", (Keyframe(0, 0.0, 0.0, 0.5, 0.5), Keyframe(3, 0.5, 0.3, 0.5, 0.6)), "a red circle")
 STILL = Box("still", (Keyframe(0, 0.3, 0.2, 0.6, 0.5),), "a green square")
@@ -35,26 +29,6 @@ SILENT = Box("silent", (Keyframe(0, 0.5, 0.5, 0.5, 0.5),))
 TRANSFORMERS = [("input_blocks", i) for i in (1, 2, 4, 5, 7, 8)] + [("middle_block", 1)]
 TRANSFORMERS += [("output_blocks", i) for i in range(3, 12)]
 Conds = list[list[Any]]
-
-
-@pytest.fixture(scope="module")
-def mini() -> tuple[ModelPatcher, Any]:
-    register_mini()
-    model, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(MODELS / f"checkpoints/{NAME}.safetensors"))
-    motion = load_motion_module(str(MODELS / f"animatediff_models/{NAME}_t2v.safetensors"))
-    return attach_motion(model, motion), clip
-
-
-@pytest.fixture(scope="module")
-def still_mini(mini: tuple[ModelPatcher, Any]) -> ModelPatcher:
-    """Without motion: every frame is an image of its own."""
-    register_mini()
-    return comfy.sd.load_checkpoint_guess_config(str(MODELS / f"checkpoints/{NAME}.safetensors"))[0]
-
-
-@pytest.fixture
-def clip(mini: tuple[ModelPatcher, Any]) -> Any:
-    return mini[1]
 
 
 @pytest.fixture
