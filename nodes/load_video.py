@@ -23,8 +23,8 @@ class AnimateLCMLoadVideo(io.ComfyNode):
             node_id="AnimateLCMLoadVideo",
             display_name="Load AnimateLCM Video",
             category="AnimateLCM",
-            description="Reads a part of a video, in any format that ffmpeg reads, and cuts it to size. Only the "
-            "frames asked for are kept in memory.",
+            description="Reads a part of a video (MP4, WebM, MOV, MKV, AVI, GIF, animated WebP and others), and cuts "
+            "it to size. Only the frames asked for are kept in memory.",
             # The page puts its upload button behind all required inputs: one that is added later has to be optional
             inputs=[
                 io.Combo.Input(
@@ -76,7 +76,9 @@ class AnimateLCMLoadVideo(io.ComfyNode):
     def execute(cls, video: str, start: float, frames: int, every_nth: int, width: int, height: int) -> io.NodeOutput:
         excerpt = Excerpt(start=start, frames=frames, every=every_nth, width=width, height=height)
         images, fps = read_video(find_video(video), excerpt, on_frame())
-        if len(images) < frames:
+        if len(images) == 1 < frames:
+            logging.warning("AnimateLCM: %s has one frame from second %g on; motion needs at least 2.", video, start)
+        elif len(images) < frames:
             logging.warning("AnimateLCM: %s ends after %d of %d frames.", video, len(images), frames)
         if not fps:
             logging.warning("AnimateLCM: %s does not say how fast it plays; %g frames a second.", video, DEFAULT_FPS)

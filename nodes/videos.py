@@ -4,6 +4,8 @@ from pathlib import Path
 
 import folder_paths
 
+from ..video.container import is_video
+
 PACK_VIDEOS = Path(__file__).resolve().parents[1] / "clips"
 NAMED = 10  # names in a message
 
@@ -30,14 +32,19 @@ def find_video(name: str) -> Path:
                 return path
     there = videos()
     some = ", ".join(there[:NAMED]) + ", ..." * (len(there) > NAMED)
-    folder = folder_paths.get_input_directory()
     raise MissingVideoError(
-        f"There is no video '{name}' in {folder}. There are: {some}. Choose one of them, or upload a video."
+        f"There is no video '{name}' in ComfyUI's input folder. There are: {some}. Choose one of "
+        "them, or upload a video."
     )
 
 
 def videos_in(folder: Path) -> list[str]:
-    """Return the names of a folder's video files, GIFs among them; a folder that is missing has none."""
-    names = [path.name for path in folder.glob("*") if path.is_file()]
-    gifs = [name for name in names if name.lower().endswith(".gif")]  # to ComfyUI these are pictures
-    return sorted({*folder_paths.filter_files_content_types(names, ["video"]), *gifs})
+    """Return the names of a folder's video files, and of pictures that move; a folder that is missing has none."""
+    paths = [path for path in folder.glob("*") if path.is_file()]
+    moving = [path.name for path in paths if moves(path)]  # to ComfyUI these are pictures
+    return sorted({*folder_paths.filter_files_content_types([path.name for path in paths], ["video"]), *moving})
+
+
+def moves(path: Path) -> bool:
+    """Whether a picture is one that moves: GIFs do, and some WebP and PNG files."""
+    return path.suffix.lower() == ".gif" or (path.suffix.lower() in (".webp", ".apng") and is_video(path))

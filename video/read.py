@@ -1,19 +1,17 @@
 """Video files to frames, decoded by the ffmpeg that imageio-ffmpeg brings."""
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import imageio_ffmpeg
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from .ffmpeg import ffmpeg, without_origin
 from .frames import VideoError
-
-Reader = Generator[Any, None, None]
+from .probe import Description, describe
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,9 @@ class Excerpt:
         every: 1 reads each frame, 2 every second one, and so on.
         width: in pixels, of what is returned; the middle of the picture is used.
         height: in pixels.
+
+    Raises:
+        VideoError: if one of these is no number, or none that makes sense.
     """
 
     start: float
@@ -33,6 +34,13 @@ class Excerpt:
     every: int
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise VideoError(f"The start of an excerpt is {self.start:g}. Expected seconds, 0 or more.")
+        for name in ("frames", "every", "width", "height"):
+            if not getattr(self, name) >= 1:
+                raise VideoError(f"{name} of an excerpt is {getattr(self, name)}. Expected 1 or more.")
 
 
 def read_video(
@@ -44,57 +52,72 @@ def read_video(
     as a player shows them.
 
     Args:
-        path: a file in any format that ffmpeg reads.
+        path: a file that holds its own pictures; see `container.py`.
         excerpt: what to read of it; nothing else is kept in memory.
-        on_frame: called before each frame is read with (frames read, frames asked for); it may raise to stop.
+        on_frame: called with (frames read, frames asked for) before each frame, and again while that takes long; it
+            may raise to stop.
 
     Raises:
         VideoError: if the file is no video, or ends before the excerpt.
     """
-    frames = []
-    with opened(path, excerpt) as (about, reader):
-        width, height = about["size"]
-        for done in range(excerpt.frames):
-            on_frame(done, excerpt.frames)
-            picture = next(reader, None)
-            if picture is None:
-                break
-            frame = torch.frombuffer(bytearray(picture), dtype=torch.uint8).view(height, width, 3)
-            frames.append(fitted(frame, excerpt.width, excerpt.height))
-    if not frames:
-        length = f", and is {about['duration']:g} seconds long" if about["duration"] else ""
-        raise VideoError(f"{path.name} has no frame from second {excerpt.start:g} on{length}. Choose an earlier start.")
-    return torch.stack(frames) / 255, about["fps"] / excerpt.every
+    description = describe(path, lambda: on_frame(0, excerpt.frames))
+    frames = empty_frames(excerpt)
+    done = 0
+    size = excerpt.height * excerpt.width * 3
+    with ffmpeg(arguments(description, excerpt), lambda: on_frame(done, excerpt.frames)) as decoder:
+        while done < excerpt.frames and len(picture := decoder.read(size)) == size:
+            pixels = np.frombuffer(picture, np.uint8).reshape(frames.shape[1:])
+            np.divide(pixels, np.float32(255), out=frames[done])
+            done += 1
+        if not done:
+            decoder.finish()
+            raise VideoError(nothing_read(path, excerpt, description, decoder.log()))
+    frames.resize((done, *frames.shape[1:]), refcheck=False)  # in place: a copy would need the memory twice
+    return torch.from_numpy(frames), description.pictures.fps / excerpt.every
 
 
-@contextmanager
-def opened(path: Path, excerpt: Excerpt) -> Iterator[tuple[dict[str, Any], Reader]]:
-    """What ffmpeg says of a file, and the excerpt's frames as bytes; ffmpeg ends with the context."""
-    imageio_ffmpeg.get_ffmpeg_exe()  # says for itself what is wrong where there is none
-    # Square pixels, as a player shows them
-    filters = f"framestep={excerpt.every},scale=w=iw*sar:h=ih:flags=bicubic+accurate_rnd+full_chroma_int,setsar=1"
+def empty_frames(excerpt: Excerpt) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Room for an excerpt, (frames, height, width, 3).
+
+    Raises:
+        VideoError: if the machine has not that much.
+    """
+    shape = (excerpt.frames, excerpt.height, excerpt.width, 3)
+    try:
+        return np.empty(shape, np.float32)
+    except MemoryError as error:
+        gigabytes = math.prod(shape) * 4 / 1e9
+        raise VideoError(
+            f"{excerpt.frames} frames of {excerpt.width}x{excerpt.height} take {gigabytes:.0f} GB, more than this "
+            "machine has. Choose fewer frames, or smaller ones."
+        ) from error
+
+
+def arguments(description: Description, excerpt: Excerpt) -> list[str]:
+    """Return ffmpeg's options to write an excerpt's frames to its output, 8-bit RGB."""
+    select = ["-map", "0:V:0", "-frames:v", f"{excerpt.frames}"]
     # Leaving frames out without -fps_mode, ffmpeg would fill the gaps with copies
-    options = ["-vf", filters, "-fps_mode", "passthrough", "-frames:v", f"{excerpt.frames}"]
-    frames = imageio_ffmpeg.read_frames(path, input_params=["-ss", f"{excerpt.start:.3f}"], output_params=options)
-    with closing(frames) as reader:
-        try:
-            about = next(reader)
-        except Exception as error:  # what a strange file makes the parser raise is not documented
-            reason = str(error).strip().rpartition("\n")[2].rstrip(".!") + "."
-            raise VideoError(
-                f"ffmpeg cannot read {path.name} as a video: {reason} If it is one, it is damaged or cut off; else "
-                "choose an MP4, WebM, MOV, MKV, AVI or GIF file."
-            ) from error
-        yield about, reader
+    raw = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    sought = max(0.0, excerpt.start - description.late)
+    chosen = f"trim=start={excerpt.start - sought:.3f},framestep={excerpt.every}"
+    filters = ["-vf", f"{chosen},{scaling(description, excerpt.width, excerpt.height)}"]
+    seek = ["-ss", f"{sought:.3f}"] if sought else []  # even looking for the beginning makes some formats fail
+    return ["-v", "error", "-nostdin", *seek, *description.source, *select, *filters, *raw]
 
 
-def fitted(frame: Tensor, width: int, height: int) -> Tensor:
-    """The middle of a frame, (height, width, 3), 8 bit, at another size."""
-    tall, wide = frame.shape[:2]
-    if (wide, tall) == (width, height):
-        return frame
-    seen_wide, seen_tall = min(wide, round(tall * width / height)), min(tall, round(wide * height / width))
-    left, top = (wide - seen_wide) // 2, (tall - seen_tall) // 2
-    middle = frame[top : top + max(1, seen_tall), left : left + max(1, seen_wide)].movedim(-1, 0)[None]
-    scaled = F.interpolate(middle.float(), (height, width), mode="bicubic", antialias=True)
-    return scaled[0].movedim(0, -1).clamp(0, 255).round().byte()
+def scaling(description: Description, width: int, height: int) -> str:
+    """Return ffmpeg's filters that cut the middle out of each picture, as a player shows it, and scale it to a size."""
+    shape = f"{width}/{height}/sar"  # of what is cut out, in pixels as they are stored
+    middle = f"crop=w='max(1,min(iw,ih*{shape}))':h='max(1,min(ih,iw/({shape})))':exact=1"
+    matrix = description.pictures.assumed_matrix
+    colours = f":in_color_matrix={matrix}" if matrix else ""
+    return f"{middle},scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int{colours},setsar=1"
+
+
+def nothing_read(path: Path, excerpt: Excerpt, description: Description, log: list[str]) -> str:
+    """Why there is no frame, for people."""
+    if excerpt.start > 0 and not log:
+        length = f", and is {description.seconds:g} seconds long" if description.seconds else ""
+        return f"{path.name} has no frame from second {excerpt.start:g} on{length}. Choose an earlier start."
+    reason = f" ({without_origin(log[-1]).rstrip('.')})" if log else ""
+    return f"{path.name} is damaged or cut off: no frame can be read{reason}. Copy or download it again."

@@ -1,17 +1,17 @@
 """Load AnimateLCM Video: which files there are, and what is said of those that are not."""
 
+import math
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import comfy.model_management
 import folder_paths
-import imageio_ffmpeg
 import pytest
 import torch
 from animatelcm.nodes.load_video import AnimateLCMLoadVideo
 from animatelcm.nodes.videos import NAMED, videos
+from animatelcm.video.frames import VideoError
 from animatelcm.video.write import VideoSettings, write_video
 
 EXAMPLE = "animatelcm_example_circle.mp4"
@@ -33,10 +33,11 @@ def load(video: str, frames: int = 4) -> tuple[torch.Tensor, float]:
 
 
 def test_videos_of_the_input_folder_come_before_the_example(input_folder: Path) -> None:
-    for name in ("b.mp4", "a.GIF", "picture.png", "c.webm"):
+    for name in ("b.mp4", "a.GIF", "picture.png", "c.webm", "picture.webp"):
         (input_folder / name).touch()
+    (input_folder / "d.webp").write_bytes(b"RIFF\x00\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00ANIM")
     (input_folder / "folder.mp4").mkdir()
-    assert videos() == ["a.GIF", "b.mp4", "c.webm", EXAMPLE]
+    assert videos() == ["a.GIF", "b.mp4", "c.webm", "d.webp", EXAMPLE]
 
 
 def test_a_missing_input_folder_is_an_empty_one(input_folder: Path) -> None:
@@ -65,7 +66,7 @@ def test_a_file_of_the_users_goes_before_an_example_of_that_name(input_folder: P
 
 def test_a_missing_video_is_named(input_folder: Path) -> None:
     message = AnimateLCMLoadVideo.validate_inputs("nothing.mp4")
-    there = f"There is no video 'nothing.mp4' in {input_folder}. There are: {EXAMPLE}. "
+    there = f"There is no video 'nothing.mp4' in ComfyUI's input folder. There are: {EXAMPLE}. "
     assert message == there + "Choose one of them, or upload a video."
 
 
@@ -100,14 +101,25 @@ def test_a_video_that_is_too_short_is_warned_about(input_folder: Path, caplog: p
     assert "clip.mp4 ends after 2 of 4 frames" in caplog.text
 
 
-def test_a_video_that_tells_no_rate_has_eight_frames_a_second(
-    input_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_video_of_one_frame_is_named(input_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     add(input_folder / "clip.mp4", frames=1)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(input_folder / "clip.mp4")]
-    subprocess.run([*command, "-r", "1000", str(input_folder / "clip.mkv")], check=True)  # ffmpeg prints "1k"
-    assert load("clip.mkv", 1)[1] == 8
-    assert "clip.mkv does not say how fast it plays" in caplog.text
+    assert len(load("clip.mp4")[0]) == 1
+    assert "clip.mp4 has one frame from second 0 on; motion needs at least 2" in caplog.text
+
+
+def test_a_video_that_tells_no_rate_has_eight_frames_a_second(
+    input_folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(input_folder / "clip.mp4")
+    monkeypatch.setattr("animatelcm.nodes.load_video.read_video", lambda *inputs: (torch.zeros(4, 8, 8, 3), 0.0))
+    assert load("clip.mp4")[1] == 8
+    assert "clip.mp4 does not say how fast it plays" in caplog.text
+
+
+def test_a_start_that_is_no_number_is_named(input_folder: Path) -> None:
+    add(input_folder / "clip.mp4")
+    with pytest.raises(VideoError, match="start of an excerpt is nan"):
+        AnimateLCMLoadVideo.execute("clip.mp4", math.nan, 4, 1, 64, 64)
 
 
 def test_an_interrupt_stops_it(input_folder: Path) -> None:

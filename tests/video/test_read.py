@@ -1,17 +1,20 @@
 """Reading video files: the frames that were written, those that were asked for, and no others."""
 
+import math
 import os
+import resource
+import struct
 import subprocess
+import time
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
 import torch
 from animatelcm.video.frames import VideoError
-from animatelcm.video.read import Excerpt, fitted, opened, read_video
+from animatelcm.video.probe import MAX_PIXELS
+from animatelcm.video.read import Excerpt, read_video
 from animatelcm.video.write import FORMATS, VideoSettings, write_video
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 WIDTH, HEIGHT, FPS = 96, 64, 8.0
@@ -39,11 +42,16 @@ def ffmpeg(*arguments: object) -> None:
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *map(str, arguments)], check=True)
 
 
-def running_ffmpegs() -> list[int]:
-    """The processes of this one that run ffmpeg (Linux)."""
+def peak_memory() -> int:
+    """The most that this process ever held, in bytes (Linux)."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def running(name: str) -> list[int]:
+    """The processes of this one that run a program (Linux)."""
     children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     found = [int(child) for path in children for child in path.read_text().split()]
-    return [child for child in found if "ffmpeg" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [child for child in found if name in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def read(path: Path, **excerpt: float) -> tuple[Tensor, float]:
@@ -94,32 +102,67 @@ def test_a_turned_video_is_upright(tmp_path: Path) -> None:
     torch.testing.assert_close(turned, expected, atol=3 / 255, rtol=0)
 
 
-def test_pixels_that_are_not_square_become_square(tmp_path: Path) -> None:
-    write_video(tmp_path / "square.mp4", numbered(2), VideoSettings(FPS, 100))
-    ffmpeg("-i", tmp_path / "square.mp4", "-vf", "setsar=2", "-crf", "1", tmp_path / "wide.mp4")
-    with opened(tmp_path / "wide.mp4", Excerpt(0.0, 1, 1, WIDTH, HEIGHT)) as (about, _):
-        assert about["size"] == (2 * WIDTH, HEIGHT)
+@pytest.mark.parametrize("aspect", [1, 2], ids=["square", "pixels twice as wide"])
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 64), (32, 64), (128, 64), (40, 120), (8, 8), (640, 64)])
+def test_the_middle_is_shown_at_the_size_asked_for(tmp_path: Path, width: int, height: int, aspect: int) -> None:
+    ramp = torch.linspace(0, 1, WIDTH)[None, None, :, None].expand(1, HEIGHT, WIDTH, 3)
+    write_video(tmp_path / "ramp.mp4", ramp, VideoSettings(FPS, 100))
+    ffmpeg("-i", tmp_path / "ramp.mp4", "-vf", f"setsar={aspect}", "-crf", "1", tmp_path / "clip.mp4")
+    clip, _ = read(tmp_path / "clip.mp4", width=width, height=height)
+    assert clip.shape == (1, height, width, 3)
+    shown = min(1.0, width / height * HEIGHT / (aspect * WIDTH))  # of the picture's width
+    columns = 0.5 + shown * ((torch.arange(width) + 0.5) / width - 0.5)
+    torch.testing.assert_close(clip[0, :, :, 1].mean(0), columns, atol=1.5 / WIDTH + 3 / 255, rtol=0)
 
 
-def test_a_rate_that_the_file_does_not_tell_is_zero(tmp_path: Path) -> None:
-    write_video(tmp_path / "clip.mp4", numbered(1), VideoSettings(FPS, 100))
-    ffmpeg("-i", tmp_path / "clip.mp4", "-r", "1000", tmp_path / "clip.mkv")  # ffmpeg prints "1k"
-    assert read(tmp_path / "clip.mkv")[1] == 0
+@pytest.mark.parametrize("rate", [0.5, 24000 / 1001, 120.0, 1000.0, 1500.0, 2000.0])
+def test_every_rate_is_read(tmp_path: Path, rate: float) -> None:
+    """ffmpeg prints 1000 as 1k."""
+    write_video(tmp_path / "clip.mp4", numbered(4), VideoSettings(FPS, 100))
+    ffmpeg("-r", rate, "-i", tmp_path / "clip.mp4", tmp_path / "clip.mkv")
+    assert read(tmp_path / "clip.mkv")[1] == pytest.approx(rate, rel=0.01)
 
 
-@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 80), st.integers(1, 80))
-def test_the_middle_is_scaled_to_the_size(wide: int, tall: int, width: int, height: int) -> None:
-    frame = torch.linspace(0, 255, wide)[None, :, None].expand(tall, wide, 3).round().byte()
-    scaled = fitted(frame, width, height)
-    assert scaled.shape == (height, width, 3) and scaled.dtype == torch.uint8
-    half_a_pixel = 128 / max(1, wide - 1)
-    assert abs(scaled.float().mean() - frame.float().mean()).item() < 1.2 * half_a_pixel + 1
+# From one file of frames to every container that is read
+FORMATS_READ = {
+    "mkv": ("-c", "copy"),
+    "mov": ("-c", "copy"),
+    "flv": ("-c", "copy"),
+    "avi": ("-q", "1"),
+    "wmv": ("-q", "1"),
+    "ogv": ("-q", "10"),
+    "mpg": ("-r", "24", "-q", "1"),
+    "ts": ("-c:v", "mpeg2video", "-q", "1", "-r", "24"),
+    "gif": (),
+    "webp": ("-c:v", "libwebp_anim", "-lossless", "1"),
+    "apng": ("-plays", "0"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "options"), FORMATS_READ.items(), ids=FORMATS_READ)
+def test_every_container_is_read_from_any_second_on(tmp_path: Path, suffix: str, options: tuple[str, ...]) -> None:
+    write_video(tmp_path / "clip.mp4", numbered(16), VideoSettings(FPS, 100))
+    ffmpeg("-i", tmp_path / "clip.mp4", *options, tmp_path / f"clip.{suffix}")
+    whole, fps = read(tmp_path / f"clip.{suffix}", frames=64)
+    assert numbers(whole[:: round(fps / FPS)])[:14] == list(range(14))
+    late, _ = read(tmp_path / f"clip.{suffix}", start=1.0, every=round(fps / FPS), frames=6)
+    assert numbers(late) == list(range(8, 14))
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(480, "bt601"), (720, "bt709")])
+def test_a_film_that_does_not_tell_its_matrix_is_shown_as_players_do(tmp_path: Path, height: int, matrix: str) -> None:
+    colour = f"color=c=0xd02131:s={height * 16 // 9 // 2 * 2}x{height}:d=0.2:r=10"
+    untagged = f"scale=out_color_matrix={matrix},format=yuv420p,setparams=colorspace=unknown:range=tv"
+    ffmpeg("-f", "lavfi", "-i", colour, "-vf", untagged, "-c:v", "mpeg4", "-q", "1", tmp_path / "film.avi")
+    clip, _ = read(tmp_path / "film.avi")
+    shown = clip[0].mean((0, 1)) * 255
+    torch.testing.assert_close(shown, torch.tensor([208.0, 33.0, 49.0]), atol=3, rtol=0)
 
 
 def test_progress_counts_to_the_frames_asked_for(video: Path) -> None:
     seen = []
     read_video(video, Excerpt(0.0, 4, 1, 8, 8), lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert sorted(set(seen)) == [(0, 4), (1, 4), (2, 4), (3, 4)] and seen == sorted(seen)
 
 
 def test_a_callback_that_raises_stops_ffmpeg(video: Path) -> None:
@@ -129,7 +172,7 @@ def test_a_callback_that_raises_stops_ffmpeg(video: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         read_video(video, Excerpt(0.0, 16, 1, 8, 8), stop)
-    assert not running_ffmpegs()
+    assert not running("ffmpeg")
 
 
 def test_a_start_behind_the_end_is_named(video: Path) -> None:
@@ -142,18 +185,114 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", numbered(16), VideoSettings(FPS, 100))
     whole = (tmp_path / "film.mp4").read_bytes()
     (tmp_path / "film.mp4").write_bytes(whole[: whole.index(b"mdat") + 100])
-    with pytest.raises(VideoError, match=r"ffmpeg cannot read film.mp4 as a video: .*\. If it is one, it is damaged"):
+    with pytest.raises(VideoError, match=r"film.mp4 is damaged or cut off: no frame can be read.*Copy or download"):
         read(tmp_path / "film.mp4")
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 4000, b"<html>", b"RIFF"])
-def test_what_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "film.mp4").write_bytes(content)
-    with pytest.raises(VideoError, match="cannot read film.mp4 as a video: .*Invalid data.*choose an MP4"):
-        read(tmp_path / "film.mp4")
+@pytest.mark.parametrize("suffix", FORMATS.values())
+@pytest.mark.parametrize("kept", [8, 40, 300])
+def test_the_beginning_of_a_file_is_named_as_what_it_is(tmp_path: Path, suffix: str, kept: int) -> None:
+    path = tmp_path / f"film{suffix}"
+    write_video(path, numbered(4), VideoSettings(FPS, 100))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(VideoError, match=rf"film{suffix} is .*damaged or cut off"):
+        read(path)
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", tmp_path / "song.mp4")
-    with pytest.raises(VideoError, match="cannot read song.mp4 as a video"):
+    with pytest.raises(VideoError, match=r"song.mp4 has sound and no pictures. Choose a video\."):
         read(tmp_path / "song.mp4")
+
+
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "color=s=64x64", "-frames:v", "1", tmp_path / "cover.png")
+    inputs = ("-f", "lavfi", "-i", "sine=duration=1", "-i", tmp_path / "cover.png")
+    ffmpeg(*inputs, "-map", "0", "-map", "1", "-c:v", "mjpeg", "-disposition:v", "attached_pic", tmp_path / "song.m4a")
+    with pytest.raises(VideoError, match="song.m4a has sound and no pictures"):
+        read(tmp_path / "song.m4a")
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "expected"),
+    [
+        ({"start": math.nan}, "start of an excerpt is nan. Expected seconds, 0 or more"),
+        ({"start": math.inf}, "start of an excerpt is inf"),
+        ({"start": -1.0}, "start of an excerpt is -1"),
+        ({"frames": 0}, "frames of an excerpt is 0. Expected 1 or more"),
+        ({"every": 0}, "every of an excerpt is 0"),
+        ({"width": math.nan}, "width of an excerpt is nan"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_named(tmp_path: Path, excerpt: dict[str, float], expected: str) -> None:
+    with pytest.raises(VideoError, match=expected):
+        read(tmp_path / "film.mp4", **excerpt)
+
+
+def test_frames_that_no_memory_holds_are_refused_before_reading(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", numbered(1), VideoSettings(FPS, 100))
+    with pytest.raises(VideoError, match=r"4000000 frames of 4096x4096 take 805306 GB.*Choose fewer"):
+        read(tmp_path / "film.mp4", frames=4_000_000, width=4096, height=4096)
+
+
+# What a file claims
+
+
+def gif_of(width: int, height: int) -> bytes:
+    """A GIF of one pixel that claims to be large."""
+    size = struct.pack("<HH", width, height)
+    screen, colours = b"GIF89a" + size + b"\x80\x00\x00", b"\x00\x00\x00\xff\xff\xff"
+    return screen + colours + b"\x2c\x00\x00\x00\x00" + size + b"\x00\x02\x02\x44\x01\x00\x3b"
+
+
+@pytest.mark.parametrize(("width", "height"), [(65535, 65535), (8192, 4321), (65535, 541)])
+def test_more_pixels_than_the_limit_are_refused_before_they_are_made(tmp_path: Path, width: int, height: int) -> None:
+    (tmp_path / "bomb.gif").write_bytes(gif_of(width, height))
+    with pytest.raises(VideoError, match=rf"bomb.gif claims pictures of {width}x{height}. The limit is 8192x4320"):
+        read(tmp_path / "bomb.gif")
+
+
+def test_a_picture_at_the_limit_costs_what_one_picture_costs(tmp_path: Path) -> None:
+    """It is scaled inside ffmpeg: here, only what was asked for arrives."""
+    (tmp_path / "large.gif").write_bytes(gif_of(8192, 4320))
+    before = peak_memory()
+    clip, _ = read(tmp_path / "large.gif", width=64, height=64)
+    assert clip.shape == (1, 64, 64, 3)
+    assert peak_memory() - before < MAX_PIXELS  # one byte a pixel is less than any copy of it
+
+
+def test_a_video_that_grows_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    """The size that counts is each picture's, not only the one that the file begins with."""
+    for name, size in (("small", "64x64"), ("large", "8704x4352")):
+        pictures = ("-f", "lavfi", "-i", f"color=c=red:s={size}:r=8:d=0.25")
+        ffmpeg(*pictures, "-c:v", "libx264", "-preset", "ultrafast", tmp_path / f"{name}.ts")
+    grown = (tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes()
+    (tmp_path / "grown.ts").write_bytes(grown)
+    with pytest.raises(VideoError, match="grown.ts claims pictures of 8704x4352"):
+        read(tmp_path / "grown.ts")
+
+
+# What stops, and what is missing
+
+
+def stand_in(path: Path, script: str) -> str:
+    """An "ffmpeg" that does something else (not on Windows)."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_ffmpeg_that_hangs_ends_at_an_interrupt(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", stand_in(tmp_path / "ffmpeg", "sleep 100"))
+    begin = time.monotonic()
+
+    def interrupt(done: int, total: int) -> None:
+        if time.monotonic() > begin + 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_video(video, Excerpt(0.0, 16, 1, 8, 8), interrupt)
+    assert time.monotonic() - begin < 5  # of the 100
+    assert not running("sleep") and not running("ffmpeg")
