@@ -1,3 +1,0 @@
-"""Import-only stand-in, see ../torchvision/__init__.py."""
-
-from . import transforms as transforms
