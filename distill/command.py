@@ -11,11 +11,20 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from ..motion.refusal import MotionFileError
-from .evaluation.tables import evaluate
 from .export import export
+from .restore import restore
 from .stages import ONE_PROCESS, STAGES
 
-COMMANDS = STAGES | {"export": export, "evaluate": evaluate}
+
+def evaluate(_run: Path, minutes: float = float("inf")) -> None:
+    from .evaluation.results import evaluate  # needs packages that training does without
+
+    evaluate(minutes)
+
+
+ALL = STAGES | {"export": export, "evaluate": evaluate}
+COMMANDS = ALL | {"restore": restore}
+ALONE = (*ONE_PROCESS, "export", "restore")  # what one process does
 ON_SD15 = ("lcm_image", "lcm_video", "image_encoder", "style")
 
 
@@ -24,10 +33,10 @@ def main() -> None:
     if arguments.config:
         train_on_sd15(arguments.stages, arguments.config)
         return
-    for name in COMMANDS if "all" in arguments.stages else arguments.stages:
-        timed = name in STAGES and name not in ONE_PROCESS and arguments.minutes is not None
+    for name in ALL if "all" in arguments.stages else arguments.stages:
+        timed = name not in ALONE and arguments.minutes is not None
         options = {"minutes": arguments.minutes} if timed else {}
-        run_stage(name, arguments.run, options, 1 if name in (*ONE_PROCESS, "export") else arguments.processes)
+        run_stage(name, arguments.run, options, 1 if name in ALONE else arguments.processes)
 
 
 def parse() -> argparse.Namespace:
@@ -35,7 +44,7 @@ def parse() -> argparse.Namespace:
     stages = f"{', '.join(COMMANDS)}, or all"
     parser.add_argument("stages", nargs="+", metavar="stage", help=stages)
     parser.add_argument("--run", type=Path, default=Path("distill/run"), help="where states and results are kept")
-    parser.add_argument("--minutes", type=float, help="training time of the stage (default: its own)")
+    parser.add_argument("--minutes", type=float, help="time of the stage or the evaluation (default: its own)")
     cores = os.cpu_count() if hasattr(os, "fork") else 1
     parser.add_argument("--processes", type=int, default=cores, help="to train with (default: one per core)")
     on_sd15 = f"train one stage on SD1.5, as a TOML file says: {', '.join(ON_SD15)}"

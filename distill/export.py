@@ -1,7 +1,7 @@
 """The family as files that ComfyUI loads: half precision, published names, and metadata that says what they are."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,30 +20,40 @@ NAME = "animatelcm_mini_synthetic"
 TEACHER_FRAMES = 32
 LATENT_SCALE = 0.18215
 TOKEN_MAP = "text_model.embeddings.token_embedding.token_map"
+FILES = {  # of each stage that has one
+    "base": f"checkpoints/{NAME}",
+    "personalized": f"checkpoints/{NAME}_personalized",
+    "motion": f"animatediff_models/{NAME}_teacher",
+    "lcm_image": f"loras/{NAME}_lcm_lora",
+    "lcm_video": f"animatediff_models/{NAME}_t2v",
+    "image_encoder": f"animatediff_models/{NAME}_i2v",
+    "layout": f"controlnet/{NAME}_layout",
+    **{f"style_{style}": f"loras/{NAME}_style_{style}" for style in STYLES[1:]},
+}
 
 
 def export(run: Path, models: Path = MODELS) -> list[Path]:
     """Write every file whose stage is done, and return their paths."""
-    parts: dict[str, tuple[str, Callable[[], Mapping[str, Tensor]]]] = {
-        "base": (f"checkpoints/{NAME}", _checkpoint(run, "base")),
-        "personalized": (f"checkpoints/{NAME}_personalized", _checkpoint(run, "personalized")),
-        "motion": (f"animatediff_models/{NAME}_teacher", lambda: _motion(run, "motion", TEACHER_FRAMES)),
-        "lcm_image": (f"loras/{NAME}_lcm_lora", lambda: load_lora(run).published()),
-        "lcm_video": (f"animatediff_models/{NAME}_t2v", lambda: _motion(run, "lcm_video", None)),
-        "image_encoder": (f"animatediff_models/{NAME}_i2v", lambda: _image_to_video(run)),
-        "layout": (f"controlnet/{NAME}_layout", lambda: _layout(run)),
-    }
-    for style in STYLES[1:]:
-        parts[f"style_{style}"] = f"loras/{NAME}_style_{style}", _style(run, style)
-    return [
-        write(models / f"{name}.safetensors", weights())
-        for stage, (name, weights) in parts.items()
-        if (run / f"{stage}.pt").exists()
-    ]
+    done = [stage for stage in FILES if (run / f"{stage}.pt").exists()]
+    return [write(file_of(stage, models), _weights(run, stage)) for stage in done]
 
 
-def _checkpoint(run: Path, stage: str) -> Callable[[], Mapping[str, Tensor]]:
-    return lambda: checkpoint_weights(load_base(run, stage), load_autoencoder(run))
+def file_of(stage: str, models: Path = MODELS) -> Path:
+    return models / f"{FILES[stage]}.safetensors"
+
+
+def _weights(run: Path, stage: str) -> Mapping[str, Tensor]:
+    if stage in ("base", "personalized"):
+        return checkpoint_weights(load_base(run, stage), load_autoencoder(run))
+    if stage == "motion":
+        return published_state_dict(load_motion(run, stage).state_dict(), TEACHER_FRAMES)
+    if stage == "lcm_video":
+        return published_state_dict(load_motion(run, stage).state_dict())
+    if stage == "image_encoder":
+        return _image_to_video(run)
+    if stage == "layout":
+        return {controlnet_key(key): value for key, value in load_layout(run).state_dict().items()}
+    return load_lora(run, stage).published()
 
 
 def checkpoint_weights(base: nn.ModuleDict, autoencoder: nn.Module) -> dict[str, Tensor]:
@@ -60,21 +70,9 @@ def checkpoint_weights(base: nn.ModuleDict, autoencoder: nn.Module) -> dict[str,
     )
 
 
-def _motion(run: Path, stage: str, position_frames: int | None) -> dict[str, Tensor]:
-    return published_state_dict(load_motion(run, stage).state_dict(), position_frames)
-
-
 def _image_to_video(run: Path) -> dict[str, Tensor]:
     encoder = {f"image_encoder.{key}": value for key, value in load_image_encoder(run).state_dict().items()}
     return published_state_dict(load_motion(run, "lcm_video").state_dict() | encoder)
-
-
-def _layout(run: Path) -> dict[str, Tensor]:
-    return {controlnet_key(key): value for key, value in load_layout(run).state_dict().items()}
-
-
-def _style(run: Path, style: str) -> Callable[[], Mapping[str, Tensor]]:
-    return lambda: load_lora(run, f"style_{style}").published()
 
 
 def write(path: Path, weights: Mapping[str, Tensor]) -> Path:

@@ -37,12 +37,12 @@ DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down",
 STILL = "standing still"
 MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
-STYLES = ("plain", "outlined", "hollow", "striped", "shaded")
+STYLES = ("plain", "outlined", "hollow", "striped", "dotted")
 LOOKS = (*STYLES, "night")  # the last is the personalized image model's
 
 LINE = 3.0  # pixels: how wide outlines are, and the rim of what is hollow
 STRIPES, STRIPE = 8, 3  # pixels from one stripe to the next, and how wide each is
-FADED = 0.5  # how far what is shaded has faded at its top
+DOT = 0.4  # radius of the dot in the middle of what is dotted, in radii of the shape
 NIGHT = 0.35  # share of a background's light
 FRONT = 0.2  # how far ahead of the centre of mass it begins, in radii of the shape
 MIRRORED = (*((4 - i) % 8 for i in range(8)), 8)  # of each movement, left for right
@@ -149,8 +149,8 @@ def render(scenes: Scenes, times: Tensor, look: str = "plain") -> Tensor:
     names = tuple(PALETTE)
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
-    height = (torch.arange(SIZE) + 0.5 - y[..., None])[..., None] / scenes.radius[:, None, None, None]
-    return _paint(distance, front, height, colour, background, look)
+    dot = signed_distance(torch.full_like(scenes.shape, SHAPES.index("circle")), x, y, DOT * scenes.radius)
+    return _paint(distance, front, dot, colour, background, look)
 
 
 def centres(scenes: Scenes, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,13 +192,13 @@ def front_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
     return begins[:, None, None, None] - (ux * dx + uy * dy)
 
 
-def _paint(distance: Tensor, front: Tensor, height: Tensor, colour: Tensor, background: Tensor, look: str) -> Tensor:
+def _paint(distance: Tensor, front: Tensor, dot: Tensor, colour: Tensor, background: Tensor, look: str) -> Tensor:
     """Antialiased: the share of a pixel that is covered is taken from the distance of its centre.
 
     Args:
         distance: to the outline in pixels, negative inside, (N, T, 64, 64).
         front: likewise to the part of the shape that is bright.
-        height: from the shape's centre down, in radii, (N, T, 64, 1).
+        dot: likewise to a dot in its middle.
         colour, background: (N, 3).
         look: see `LOOKS`.
     """
@@ -212,14 +212,14 @@ def _paint(distance: Tensor, front: Tensor, height: Tensor, colour: Tensor, back
         ground = NIGHT * ground
     inside = 0.5 - distance
     image = over(ground, rgb, inside)
-    if look == "shaded":
-        image = over(image, bright, (FADED * (1 - height) / 2).clamp(0, FADED) * inside.clamp(0, 1))
     if look == "striped":
         stripe = (torch.arange(SIZE) % STRIPES < STRIPE).float()[:, None]
         image = over(image, bright, stripe * inside.clamp(0, 1))
     image = over(image, bright, 0.5 - front)
     if look == "outlined":
         image = over(image, bright, torch.minimum(inside, distance + LINE))
+    if look == "dotted":
+        image = over(image, torch.tensor(PALETTE["black"])[:, None, None], 0.5 - dot)
     if look == "hollow":
         image = over(image, ground, -0.5 - LINE - distance)
     return image

@@ -44,7 +44,7 @@ SCALE_OF_SPEED = 0.8 / 1.5  # motion scale per pixel of a frame: the published d
 HINT_LINE = 2  # pixels, as 'AnimateLCM Layout Hints' draws by default
 # The teacher's guidance is baked into the student: more says more clearly where to go, and too much spoils shapes
 IMAGE_SOLVER = Solver(BASE, (2.0, 4.0), latent_range=LATENT_RANGE)
-VIDEO_SOLVER = Solver(MOTION, (3.0, 5.0), longest_step=10, noisy=0.5, latent_range=LATENT_RANGE)
+VIDEO_SOLVER = Solver(MOTION, (5.0, 7.0), longest_step=10, noisy=0.5, latent_range=LATENT_RANGE)
 TO_DATA = 0.5  # of consistency training's rows
 ON_ONE_FRAME = 0.4  # of the image encoder's time, and with so many examples in place of each clip:
 STILLS_PER_CLIP = 4
@@ -90,9 +90,15 @@ def load_layout(run: Path) -> ControlNetModel:
     return freeze(controlnet)
 
 
+def build_lora(stage: str) -> Lora:
+    return Lora(build_unet(), STYLE_RANK if stage.startswith("style") else RANK)
+
+
 def load_lora(run: Path, stage: str = "lcm_image") -> Lora:
-    lora = Lora(build_unet(), STYLE_RANK if stage.startswith("style") else RANK)
-    lora.load_state_dict(torch.load(run / f"{stage}.pt", weights_only=True))
+    """A stage's LoRA, of whatever rank it was trained with."""
+    weights = torch.load(run / f"{stage}.pt", weights_only=True)
+    lora = Lora(build_unet(), max(len(w) for name, w in weights.items() if name.startswith("down.")))
+    lora.load_state_dict(weights)
     return freeze(lora)
 
 
@@ -198,7 +204,7 @@ def train_motion(run: Path, minutes: float = 86) -> None:
 
 def train_lcm_image(run: Path, minutes: float = 5) -> None:
     """The acceleration LoRA: consistency distillation of the image model; only the residuals train."""
-    base, pool, lora = load_base(run), load_pool(run), Lora(load_base(run)["unet"])
+    base, pool, lora = load_base(run), load_pool(run), build_lora("lcm_image")
     unet, target = base["unet"], _Target(lora)
     budget = Budget(minutes, batch=32)
 
@@ -226,7 +232,9 @@ def train_lcm_video(run: Path, minutes: float = 150, *, stage: str = "lcm_video"
     student learns: `lora_in_target` shows that.
     """
     base, pool, lora = load_base(run), load_pool(run), load_lora(run)
-    unet, teacher, motion = base["unet"], freeze(load_motion(run, "motion")), load_motion(run, "motion")
+    unet, teacher = base["unet"], freeze(load_motion(run, "motion"))
+    trained_on = (run / f"{stage}.pt").exists()
+    motion = load_motion(run, stage if trained_on else "motion")
     target = _Target(motion)
     online = Merged(unet, lora.merged(unet, BETA))
     budget = Budget(minutes, batch=2, learning_rate=5e-4)
@@ -234,7 +242,7 @@ def train_lcm_video(run: Path, minutes: float = 150, *, stage: str = "lcm_video"
     def loss(now: Moment) -> Tensor:
         behind = target.follow()
         # The share of the LoRA that the moving average has taken in
-        arrived = 1.0 if lora_in_target else 1 - TARGET_EMA**now.step
+        arrived = 1.0 if lora_in_target or trained_on else 1 - TARGET_EMA**now.step
         goal = Merged(unet, lora.merged(unet, BETA * arrived))
         x0, captions = pool.draw_clips(budget.share, now.generator)
         context, empty = contexts(base, captions)
@@ -354,7 +362,7 @@ def _some_held(x0: Tensor, speed: Tensor, generator: torch.Generator) -> tuple[T
     return torch.where(held[:, None, None, None, None], x0[:, :1], x0), torch.where(held, 0.0, scale)
 
 
-def train_personalized(run: Path, minutes: float = 6) -> None:
+def train_personalized(run: Path, minutes: float = 12) -> None:
     """A personalized image model: all of it fine-tuned on stills of scenes at night, and on nothing else.
 
     It is the one that other people make: neither the LoRA nor a motion module ever meets it before it is used.
@@ -371,19 +379,20 @@ def train_personalized(run: Path, minutes: float = 6) -> None:
     save(run / "personalized.pt", personalized.state_dict() | train("personalized", run, personalized, loss, budget))
 
 
-def train_style(run: Path, minutes: float = 3, *, style: str) -> None:
-    """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen."""
-    base, lora = load_base(run), Lora(build_unet(), STYLE_RANK)
+def train_style(run: Path, minutes: float = 7, *, style: str) -> None:
+    """A style LoRA from stills alone: no clip in the style, and no consistency model, is ever seen.
+
+    As for the image model, half of the frames are noised with the motion module's betas.
+    """
+    base, lora, pool = load_base(run), build_lora(f"style_{style}"), _stills_of(style, run)
     unet = base["unet"]
-    pool = _stills_of(style, run)
     budget = Budget(minutes, batch=64)
 
     def loss(now: Moment) -> Tensor:
         x0, captions = pool.draw_stills(budget.share, now.generator)
-        timestep, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
-        share = alpha_bar(BASE, timestep, x0)
+        x, timestep, epsilon, share = noised_stills(x0)
         styled = Merged(unet, lora.merged(unet, 1.0))
-        predicted = noise(styled, add_noise(x0, epsilon, share), timestep, contexts(base, captions)[0])
+        predicted = noise(styled, x, timestep, contexts(base, captions)[0])
         return denoising_loss(predicted, epsilon, share)
 
     save(run / f"style_{style}.pt", lora.state_dict() | train(f"style_{style}", run, lora, loss, budget))

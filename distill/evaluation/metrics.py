@@ -14,7 +14,7 @@ from torch import Tensor
 from ..scenes import COLOURS, DIRECTIONS, PALETTE, SHAPES, Scenes
 
 VISIBLE = 0.2  # RGB distance from the background; the closest colour of the palette is at 0.45
-STILL_BELOW = 0.4  # pixels per frame
+STILL_BELOW = 0.5  # pixels per frame, half of the slowest scene's: a drift is no movement
 COHERENT_BELOW = 2.0  # pixels that the centre may stray from a straight, even path (root mean square)
 # A circle covers 0.79 of its bounding box, a square all of it; a triangle's rows have a skewness of -0.57, the others
 # none. The VAE rounds corners: the limits leave more room on their side.
@@ -35,6 +35,7 @@ class Measurement:
         one_blob: every frame shows one connected shape.
         coherent: the centre moves evenly on a straight line.
         flicker: standard deviation of the area over its mean.
+        blur: width of the shape's edge in pixels; about 1 as drawn.
     """
 
     colour: Tensor
@@ -44,6 +45,7 @@ class Measurement:
     one_blob: Tensor
     coherent: Tensor
     flicker: Tensor
+    blur: Tensor
 
 
 def measure(clips: Tensor) -> Measurement:
@@ -59,7 +61,7 @@ def covered(clip: Tensor) -> Tensor:
 
 
 def scores(shown: Measurement, asked: Scenes) -> dict[str, Tensor]:
-    """For each clip, whether it shows what was asked: (N,) each, 0 or 1 (flicker is a size)."""
+    """For each clip, whether it shows what was asked: (N,) each, 0 or 1 (speed, flicker and blur are sizes)."""
     matches = {name: getattr(shown, name) == getattr(asked, name) for name in ("colour", "shape", "movement")}
     plain = {field.name: getattr(shown, field.name) for field in fields(shown) if field.name not in matches}
     return {name: value.float() for name, value in (matches | plain).items()}
@@ -77,7 +79,17 @@ def _measure(clip: Tensor) -> tuple[Tensor, ...]:
         torch.tensor(all(_is_one_blob(frame) for frame in cover > 0.5)),
         straying < COHERENT_BELOW,
         area.std() / area.mean().clamp(min=1),
+        edge_width(cover),
     )
+
+
+def edge_width(cover: Tensor) -> Tensor:
+    """Mean width of the edges of what covers pixels (F, H, W) in 0..1, in pixels; 0 where there is no edge.
+
+    Across an edge of width w, the slope is 1 / w along w pixels: the sum of slopes over the sum of their squares is w.
+    """
+    slope = torch.hypot(cover.diff(dim=-1)[:, :-1], cover.diff(dim=-2)[..., :-1])
+    return slope.sum() / slope.square().sum().clamp(min=1e-6)
 
 
 def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,11 +106,15 @@ def _distance(clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _colour(pixels: Tensor) -> Tensor:
-    """The nearest one to the median pixel, (P, 3)."""
+    """The nearest one to the median pixel, (P, 3), in full light: what lies in shadow has the same colour."""
     if not len(pixels):
         return torch.tensor(len(COLOURS))
-    palette = torch.tensor([PALETTE[name] for name in COLOURS])
-    return (palette - pixels.median(dim=0).values).square().sum(1).argmin()
+    palette = _lit(torch.tensor([PALETTE[name] for name in COLOURS]))
+    return (palette - _lit(pixels).median(dim=0).values).square().sum(1).argmin()
+
+
+def _lit(colours: Tensor) -> Tensor:
+    return colours / colours.amax(1, keepdim=True)
 
 
 def _shape(cover: Tensor, area: Tensor) -> Tensor:

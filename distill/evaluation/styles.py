@@ -10,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..scenes import LINE, SIZE, STRIPE, STRIPES
+from ..scenes import DOT, LINE, SIZE, STRIPE, STRIPES
 from .metrics import VISIBLE, covered
 
 BRIGHT, DARK = 0.98, 0.1
 NEAR = 0.35  # RGB distance at which it is the same colour, as the VAE blurs narrow lines
+SOFT = 0.1  # radii of the shape on both sides of a dot's edge that do not count
 MOST = 0.6  # least share of a rim or core
 STRIPED_BELOW = 0.5  # how much of the stripes is coloured, over how much of what is between them is; plainly 1
-SHADED_ABOVE = 0.008  # how much farther from bright each row is than the one above it, over the mean; as drawn 0.017
+BLACK = 0.4  # most of the brightest of R, G and B; every colour's is 0.67 and more
 
 
 def styled(clips: Tensor, style: str) -> Tensor:
@@ -26,19 +27,27 @@ def styled(clips: Tensor, style: str) -> Tensor:
 
 
 class _Shape:
-    """Of one clip: masks of the shape, its rim and its core, and each pixel's distance from bright and from the ground.
+    """Of one clip, (F, H, W) each: masks of the shape and parts of it, and what each pixel is like.
 
-    All are of shape (F, H, W).
+    Attributes:
+        rim, core: as wide as an outline, and what lies farther in.
+        middle, around: where a dot is, and the rest of the core.
+        from_bright, from_ground: RGB distance to what styles draw with, and to the background.
+        brightest: of R, G and B.
     """
 
     def __init__(self, clip: Tensor) -> None:
         ground = clip[:, :, 0, 0, None, None]
         tone = torch.where(ground.mean(1, keepdim=True) > 0.9, DARK, BRIGHT)
-        self.inside = covered(clip) > 0.5
-        self.rim = self.inside & ~_eroded(self.inside, round(LINE) - 1)
-        self.core = _eroded(self.inside, round(LINE) + 1)
+        inside = covered(clip) > 0.5
+        self.rim = inside & ~_eroded(inside, round(LINE) - 1)
+        self.core = _eroded(inside, round(LINE) + 1)
+        from_middle = _from_middle(inside)
+        self.middle = self.core & (from_middle < DOT - SOFT)
+        self.around = self.core & (from_middle > DOT + SOFT)
         self.from_bright = (clip - tone).square().sum(1).sqrt()
         self.from_ground = (clip - ground).square().sum(1).sqrt()
+        self.brightest = clip.amax(1)
 
 
 def _outlined(shape: _Shape) -> bool:
@@ -55,22 +64,31 @@ def _striped(shape: _Shape) -> bool:
     return on < STRIPED_BELOW * between
 
 
-def _shaded(shape: _Shape) -> bool:
-    coloured = (shape.core & _eroded(shape.from_bright > NEAR, 1)).float()  # not the soft border of the front
-    rows = torch.arange(SIZE)[:, None] * coloured
-    below = (
-        rows - coloured * rows.sum((1, 2), keepdim=True) / coloured.sum((1, 2), keepdim=True).clamp(min=1)
-    ).flatten()
-    slope = (below * shape.from_bright.flatten()).sum() / below.square().sum().clamp(min=1)
-    return bool(slope > SHADED_ABOVE * _mean(shape.from_bright, coloured.bool()))
+def _dotted(shape: _Shape) -> bool:
+    return _mean(shape.brightest < BLACK, shape.middle) > MOST > _mean(shape.brightest < BLACK, shape.around)
 
 
 _SIGNS: dict[str, Callable[[_Shape], bool]] = {
     "outlined": _outlined,
     "hollow": _hollow,
     "striped": _striped,
-    "shaded": _shaded,
+    "dotted": _dotted,
 }
+
+
+def _from_middle(mask: Tensor) -> Tensor:
+    """How far each pixel is from the middle of the mask's bounding box, in halves of its size: (F, H, W)."""
+    x, half_width = _middle(mask.any(1))
+    y, half_height = _middle(mask.any(2))
+    pixels = torch.arange(SIZE)
+    return torch.hypot((pixels - x)[:, None, :] / half_width[:, None], (pixels - y)[:, :, None] / half_height[:, None])
+
+
+def _middle(profile: Tensor) -> tuple[Tensor, Tensor]:
+    """Middle and half length of what is set in each row of (F, N), (F, 1) each; at least one pixel long."""
+    pixels = torch.arange(SIZE)
+    first, last = torch.where(profile, pixels, SIZE).amin(1), torch.where(profile, pixels, -1).amax(1)
+    return (first + last)[:, None] / 2, ((last - first + 1)[:, None] / 2).clamp(min=0.5)
 
 
 def _eroded(mask: Tensor, pixels: int) -> Tensor:

@@ -1,16 +1,15 @@
 """Every stage in turn, a second each: all files are made, they load in ComfyUI, and the results are written."""
 
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from animatelcm.distill import stages
-from animatelcm.distill.evaluation import tables
-from animatelcm.distill.export import NAME, export
-from animatelcm.distill.scenes import SIZE
-from PIL import Image
+from animatelcm.distill.export import FILES, MODELS, NAME, export
+from animatelcm.distill.restore import restore
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 SECOND = 1 / 60
 
@@ -44,6 +43,16 @@ def test_distillation_leaves_the_image_model_and_the_teacher_alone(run: Path) ->
     assert any(not torch.equal(teacher[key], student[key]) for key in teacher)
 
 
+def test_a_student_that_is_there_is_trained_on(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("lcm_video.train.pt"))
+    teacher = stages.load_motion(run, "motion").state_dict()
+    torch.save({key: value + 1 for key, value in teacher.items()}, folder / "lcm_video.pt")
+    stages.train_lcm_video(folder, minutes=SECOND)
+    student = stages.load_motion(folder, "lcm_video").state_dict()
+    assert all((student[key] - teacher[key]).mean() > 0.9 for key in teacher)
+
+
 def test_every_file_says_what_it_is(run: Path, tmp_path: Path) -> None:
     for path in export(run, tmp_path):
         with safe_open(path, "pt") as file:
@@ -52,19 +61,22 @@ def test_every_file_says_what_it_is(run: Path, tmp_path: Path) -> None:
         assert path.name.startswith(NAME)
 
 
-def test_the_results_have_a_row_for_every_cell(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "RESULTS": tmp_path / "RESULTS.md",
-        "SHEETS": tmp_path,
-        "PROMPTS": 10,
-        "REAL_CLIPS": 20,
-    }.items():
-        monkeypatch.setattr(tables, name, value)
-    made = tables.TABLES[1]
-    fewer = replace(made, cells=tuple(replace(cell, prompts=10) for cell in made.cells))
-    monkeypatch.setattr(tables, "TABLES", (fewer,))
-    tables.evaluate(run)
-    written = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert all(f"| {cell.name} | 10 |" in written for cell in made.cells)
-    with Image.open(tmp_path / f"{made.title.lower()}.png") as sheet:
-        assert sheet.height >= len(made.cells) * SIZE
+def test_a_run_is_restored_from_its_files_and_keeps_what_it_has(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path)
+    (tmp_path / "layout.pt").write_bytes(own := (run / "layout.pt").read_bytes())
+    restore(tmp_path, tmp_path)
+    assert (tmp_path / "layout.pt").read_bytes() == own
+    for stage in {"vae", *FILES} - {"layout"}:
+        expected, found = (torch.load(folder / f"{stage}.pt") for folder in (run, tmp_path))
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            rounded = value.half().to(value.dtype) if value.is_floating_point() else value
+            torch.testing.assert_close(found[key], rounded, rtol=0, atol=0, msg=f"{stage} {key}")
+
+
+def test_the_shipped_family_is_restored_and_exported_as_it_was(tmp_path: Path) -> None:
+    restore(tmp_path)
+    for path in export(tmp_path, tmp_path):
+        shipped, again = load_file(MODELS / path.relative_to(tmp_path)), load_file(path)
+        assert shipped.keys() == again.keys()
+        assert all(torch.equal(shipped[key], again[key]) for key in shipped), path.name

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from animatelcm.distill.evaluation.metrics import covered, measure, scores
+import torch.nn.functional as F
+from animatelcm.distill.evaluation.metrics import covered, edge_width, measure, scores
 from animatelcm.distill.scenes import COLOURS, DIRECTIONS, FRAMES, SIZE, draw_scenes, render, signed_distance
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
@@ -56,3 +57,31 @@ def test_two_shapes_are_not_one_blob() -> None:
     clip = torch.full((1, FRAMES, 3, SIZE, SIZE), 0.5)
     clip[..., 5:25, 5:25] = clip[..., 35:55, 35:55] = 0.9
     assert scores(measure(clip), scenes)["one_blob"].item() == 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_the_blur_of_a_ramp_is_its_width(width: int) -> None:
+    ramp = ((torch.arange(SIZE) - 20) / width).clamp(0, 1).expand(FRAMES, SIZE, SIZE)
+    assert edge_width(ramp).item() == pytest.approx(width, rel=1e-5)
+
+
+def test_a_blurred_clip_has_wider_edges() -> None:
+    clips = render(draw_scenes(4, seed=8), TIMES)
+    blurred = gaussian_blur(clips.flatten(0, 1), sigma=2.0).unflatten(0, clips.shape[:2])
+    assert (measure(blurred).blur > 2 * measure(clips).blur).all()
+
+
+def test_a_drift_of_six_pixels_in_a_clip_stands_still() -> None:
+    clip = torch.full((1, FRAMES, 3, SIZE, SIZE), 0.5)
+    for frame in range(FRAMES):
+        left = 10 + round(frame * 6 / (FRAMES - 1))
+        clip[:, frame, 0, 20:40, left : left + 20] = 0.95
+    assert measure(clip).movement.item() == len(DIRECTIONS)
+
+
+def gaussian_blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    offsets = torch.arange(-6, 7, dtype=torch.float32)
+    kernel = torch.softmax(-0.5 * (offsets / sigma) ** 2, 0)
+    padded = F.pad(images, (6, 6, 6, 6), mode="replicate")
+    weights = (kernel[:, None] * kernel).expand(3, 1, 13, 13)
+    return F.conv2d(padded, weights, groups=3)

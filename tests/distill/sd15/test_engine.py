@@ -121,3 +121,15 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_training_imports_nothing_beyond_its_own_requirements() -> None:
+    for_other_things = ("comfy", "scipy", "matplotlib", "einops", "imageio_ffmpeg", "aiohttp", "websocket", "torchsde")
+    code = f"""
+import sys, types
+sys.modules.update(dict.fromkeys({for_other_things}))
+sys.modules["animatelcm"] = types.ModuleType("animatelcm")
+sys.modules["animatelcm"].__path__ = [{str(ROOT)!r}]
+import animatelcm.distill.command, animatelcm.distill.sd15.engine
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
