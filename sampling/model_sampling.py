@@ -13,8 +13,8 @@ from .consistency import sample_consistency
 from .schedule import TRAIN_TIMESTEPS, Schedule, boundary_scalings, sigmas, solver_grid, step_sigmas
 
 
-class ConsistencySampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
-    """Noise levels on the grid that a consistency model was distilled on, and its consistency function.
+class ScheduledSampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """The noise levels of a schedule, for a model that predicts the noise at each of its timesteps.
 
     The tables are plain attributes. As buffers they would not be safe: ComfyUI's dynamic VRAM restores buffers by
     attribute path, and writes the table of another clone of the checkpoint onto this object (ComfyUI issue #16490).
@@ -42,6 +42,10 @@ class ConsistencySampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.mode
         """Return the timestep of the grid whose noise level is nearest, in the shape of `sigma`."""
         distance = sigma.log().reshape(1, -1) - self.log_sigmas.to(sigma.device)[:, None]
         return self.grid.to(sigma.device)[distance.abs().argmin(dim=0)].view(sigma.shape)
+
+
+class ConsistencySampling(ScheduledSampling):
+    """Noise levels on the grid that a consistency model was distilled on, and its consistency function."""
 
     def sigma(self, timestep: Tensor) -> Tensor:
         """Return the noise level at `timestep`, taken down to the grid: the model knows no other levels.
@@ -78,7 +82,8 @@ def apply_schedule(model: ModelPatcher, schedule: Schedule) -> ModelPatcher:
             "made of. Load an SD1.5 checkpoint without v-prediction, or keep the model's own schedule."
         )
     patched = model.clone()
-    patched.add_object_patch("model_sampling", ConsistencySampling(schedule))
+    sampling = ConsistencySampling if schedule.distilled else ScheduledSampling
+    patched.add_object_patch("model_sampling", sampling(schedule))
     return patched
 
 

@@ -1,6 +1,6 @@
 """Noise schedules and the discrete steps of latent consistency models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,6 +11,9 @@ SIGMA_DATA = 0.5
 TIMESTEP_SCALING = 10.0
 
 
+Spacing = Literal["linear", "scaled_linear", "average"]
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How noise grows with the timestep, and the grid of timesteps that a consistency model was distilled on.
@@ -19,23 +22,37 @@ class Schedule:
         beta_start: noise variance of the first timestep.
         beta_end: noise variance of the last timestep.
         spacing: what is spaced evenly between them: "linear" the betas, "scaled_linear" their square roots. These are
-            diffusers' names; ComfyUI calls them "sqrt_linear" and "linear".
-        original_steps: solver steps of the distillation; the grid has that many timesteps.
+            diffusers' names; ComfyUI calls them "sqrt_linear" and "linear". "average": the mean of their noise levels.
+        original_steps: solver steps of the distillation, the timesteps of the grid; `TRAIN_TIMESTEPS` where the model
+            is no consistency model, but one that predicts noise at every timestep.
     """
 
     beta_start: float
     beta_end: float
-    spacing: Literal["linear", "scaled_linear"]
+    spacing: Spacing
     original_steps: int
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it is a consistency model's."""
+        return self.original_steps < TRAIN_TIMESTEPS
 
 
 T2V = Schedule(0.00085, 0.012, "linear", 100)
 I2V = Schedule(0.00085, 0.014, "linear", 200)
+ANIMATEDIFF = Schedule(0.00085, 0.012, "linear", TRAIN_TIMESTEPS)
+AVERAGE = Schedule(0.00085, 0.012, "average", TRAIN_TIMESTEPS)
+# LCM-LoRA's own, and its variants in AnimateDiff-Evolved
 COMMUNITY_LCM = Schedule(0.00085, 0.012, "scaled_linear", 50)
+COMMUNITY_LCM_100 = Schedule(0.00085, 0.012, "scaled_linear", 100)
+COMMUNITY_LCM_ANIMATEDIFF = Schedule(0.00085, 0.012, "linear", 50)
+COMMUNITY_LCM_AVERAGE = Schedule(0.00085, 0.012, "average", 50)
 
 
 def alphas_cumprod(schedule: Schedule) -> Tensor:
     """Return the share of signal left at each timestep, (1000,), float64 (the paper's alpha-bar)."""
+    if schedule.spacing == "average":
+        return 1.0 / (1.0 + sigmas(schedule) ** 2)
     if schedule.spacing == "linear":
         betas = torch.linspace(schedule.beta_start, schedule.beta_end, TRAIN_TIMESTEPS, dtype=torch.float64)
     else:
@@ -46,6 +63,9 @@ def alphas_cumprod(schedule: Schedule) -> Tensor:
 
 def sigmas(schedule: Schedule) -> Tensor:
     """Return the noise level at each timestep, (1000,), float64: sigma = sqrt((1 - alpha-bar) / alpha-bar)."""
+    if schedule.spacing == "average":
+        linear, scaled = (sigmas(replace(schedule, spacing=spacing)) for spacing in ("linear", "scaled_linear"))
+        return (linear + scaled) / 2
     alpha_bar = alphas_cumprod(schedule)
     return ((1.0 - alpha_bar) / alpha_bar).sqrt()
 

@@ -7,8 +7,19 @@ import comfy.model_sampling
 import comfy.samplers
 import pytest
 import torch
-from animatelcm.sampling.model_sampling import ConsistencySampling
-from animatelcm.sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule, sigmas, solver_grid, step_sigmas, timesteps
+from animatelcm.sampling.model_sampling import ConsistencySampling, ScheduledSampling
+from animatelcm.sampling.schedule import (
+    ANIMATEDIFF,
+    AVERAGE,
+    COMMUNITY_LCM,
+    I2V,
+    T2V,
+    Schedule,
+    sigmas,
+    solver_grid,
+    step_sigmas,
+    timesteps,
+)
 
 PRESETS = pytest.mark.parametrize("schedule", [T2V, I2V, COMMUNITY_LCM], ids=["t2v", "i2v", "community"])
 
@@ -99,3 +110,38 @@ def test_it_has_nothing_to_save_or_restore() -> None:
     assert not dict(sampling.named_buffers())
     assert not sampling.state_dict()
     assert not list(sampling.parameters())
+
+
+# The schedules of models that are not distilled
+
+
+@pytest.fixture
+def comfys() -> CheckpointsOwn:
+    """ComfyUI's own sampling object on AnimateDiff's noise levels."""
+    return CheckpointsOwn(SimpleNamespace(sampling_settings={"beta_schedule": "sqrt_linear"}))
+
+
+def test_animatediffs_schedule_is_comfyuis_sqrt_linear(comfys: CheckpointsOwn) -> None:
+    ours = ScheduledSampling(ANIMATEDIFF)
+    torch.testing.assert_close(ours.sigmas, comfys.sigmas, rtol=1e-5, atol=0)  # theirs is summed in float32
+    between = torch.linspace(0, 999, 77)
+    torch.testing.assert_close(ours.sigma(between), comfys.sigma(between), rtol=1e-4, atol=0)
+    assert torch.equal(ours.timestep(ours.sigmas), comfys.timestep(comfys.sigmas))
+
+
+@pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
+def test_every_scheduler_gives_comfyuis_noise_levels(comfys: CheckpointsOwn, scheduler: str) -> None:
+    ours, theirs = (
+        comfy.samplers.calculate_sigmas(sampling, scheduler, 20)
+        for sampling in (ScheduledSampling(ANIMATEDIFF), comfys)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("schedule", [ANIMATEDIFF, AVERAGE], ids=["sqrt_linear", "average"])
+def test_a_model_that_is_not_distilled_predicts_noise_and_no_more(schedule: Schedule) -> None:
+    sampling = ScheduledSampling(schedule)
+    x, noise = torch.randn(2, 2, 4, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.5, 3.0], dtype=torch.float64)
+    denoised = sampling.calculate_denoised(sigma, noise, x)
+    torch.testing.assert_close(denoised, x - sigma[:, None, None, None] * noise, rtol=1e-12, atol=0)

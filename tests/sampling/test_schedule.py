@@ -1,13 +1,22 @@
 """Schedules: the published numbers, and what holds for all of them."""
 
+from math import prod
+
 import pytest
 import torch
 from animatelcm.sampling.schedule import (
+    ANIMATEDIFF,
+    AVERAGE,
     COMMUNITY_LCM,
+    COMMUNITY_LCM_100,
+    COMMUNITY_LCM_ANIMATEDIFF,
+    COMMUNITY_LCM_AVERAGE,
     I2V,
     T2V,
     Schedule,
+    alphas_cumprod,
     boundary_scalings,
+    sigmas,
     solver_grid,
     step_sigmas,
     timesteps,
@@ -15,7 +24,7 @@ from animatelcm.sampling.schedule import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-PRESETS = [T2V, I2V, COMMUNITY_LCM]
+PRESETS = [T2V, I2V, COMMUNITY_LCM, COMMUNITY_LCM_100, COMMUNITY_LCM_ANIMATEDIFF, COMMUNITY_LCM_AVERAGE, ANIMATEDIFF]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +41,46 @@ def test_four_steps_are_the_published_ones(
 ) -> None:
     assert timesteps(schedule, 4).tolist() == expected_timesteps
     assert step_sigmas(schedule, 4).tolist() == pytest.approx([*expected_sigmas, 0.0], abs=5e-4)
+
+
+# AnimateDiff-Evolved's names, and what they mean in its code, written anew with plain numbers: betas evenly spaced, or
+# their square roots; the mean of the noise levels of two; of a distilled model, every k-th timestep from the end on.
+
+
+def even(first: float, last: float) -> list[float]:
+    return [first + (last - first) * i / 999 for i in range(1000)]
+
+
+def levels(betas: list[float]) -> list[float]:
+    shares = [prod(1.0 - beta for beta in betas[: t + 1]) for t in range(1000)]
+    return [((1.0 - share) / share) ** 0.5 for share in shares]
+
+
+def mean(one: list[float], other: list[float]) -> list[float]:
+    return [(a + b) / 2 for a, b in zip(one, other, strict=True)]
+
+
+SQRT_LINEAR = levels(even(0.00085, 0.012))
+LINEAR = levels([root**2 for root in even(0.00085**0.5, 0.012**0.5)])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "noise", "timesteps_of_the_grid"),
+    [
+        (ANIMATEDIFF, SQRT_LINEAR, 1000),
+        (AVERAGE, mean(SQRT_LINEAR, LINEAR), 1000),
+        (COMMUNITY_LCM, LINEAR, 50),
+        (COMMUNITY_LCM_100, LINEAR, 100),
+        (COMMUNITY_LCM_ANIMATEDIFF, SQRT_LINEAR, 50),
+        (COMMUNITY_LCM_AVERAGE, mean(SQRT_LINEAR, LINEAR), 50),
+    ],
+    ids=["sqrt_linear", "avg(sqrt_linear,linear)", "lcm", "lcm[100_ots]", "lcm >> sqrt_linear", "lcm avg"],
+)
+def test_the_communitys_schedules(schedule: Schedule, noise: list[float], timesteps_of_the_grid: int) -> None:
+    assert sigmas(schedule).tolist() == pytest.approx(noise, rel=1e-9)
+    assert solver_grid(schedule).tolist() == list(range(999, -1, -1000 // timesteps_of_the_grid))[::-1]
+    shares = alphas_cumprod(schedule)
+    assert ((1 - shares) / shares).sqrt().tolist() == pytest.approx(noise, rel=1e-9)
 
 
 def test_eight_steps_of_a_hundred() -> None:
