@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("[a-z]*/__init__.py"))
-MYPY_OPTIONS = ("--config-file", str(ROOT / "pyproject.toml"))
+MYPY_OPTIONS = ("--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"))
 
 
 def run(*command: str, **options: object) -> None:
