@@ -19,6 +19,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
+from ..windows.frames import FRAMES, Frames, ad_params, frames_of
 from .checkpoint import read_motion_module
 from .config import MotionConfig
 from .transformer import MotionModule, TemporalTransformer
@@ -86,8 +87,9 @@ def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: float = 1.0)
     patched = model.clone()
     patched.set_additional_models(KEY, [motion.clone()])
     wrappers: dict[str, Callable[..., Any]] = {
-        WrappersMP.APPLY_MODEL: MotionResidual(gamma),
         WrappersMP.OUTER_SAMPLE: check_length,
+        WrappersMP.CALC_COND_BATCH: say_frames,
+        WrappersMP.APPLY_MODEL: MotionResidual(gamma),
     }
     for kind, wrapper in wrappers.items():
         patched.remove_wrappers_with_key(kind, KEY)
@@ -125,19 +127,18 @@ class MotionResidual:
         **kwargs: Any,
     ) -> Tensor:
         """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
-        options = dict(transformer_options or {})
-        frames = x.shape[0] // len(options.get("cond_or_uncond", [0]))
-        options.setdefault("ad_params", clip_parameters(frames))
         if self.gamma == 0:
-            return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+            return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         unet, motion = executor.class_obj.diffusion_model, motion_of(executor)
-        check_frames(frames, motion.config)
+        frames = frames_of_call(transformer_options or {}, x)
+        check_frames(len(frames.window), motion.config)
+        rows = len(frames.numbers)
         ran: set[TemporalTransformer] = set()
         handles = []
         try:
             for place, block in zip(places(unet, motion.config), motion.blocks(), strict=True):
-                handles.append(place.register_forward_hook(Residual(block, frames, self.gamma, ran.add)))
-            output = executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+                handles.append(place.register_forward_hook(Residual(block, rows, self.gamma, ran.add)))
+            output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         finally:
             for handle in handles:
                 handle.remove()
@@ -160,9 +161,29 @@ class Residual:
         return self.block(output, self.frames, self.gamma)
 
 
-def clip_parameters(frames: int) -> dict[str, Any]:
-    """Return what other packs (IP-Adapter, Advanced-ControlNet) read of a clip: all frames are seen at once."""
-    return {"full_length": frames, "context_length": frames, "sub_idxs": None}
+# The frames of a call
+
+
+def say_frames(executor: Any, model: Any, conds: Any, x: Tensor, timestep: Tensor, options: dict[str, Any]) -> Any:
+    """A CALC_COND_BATCH wrapper: say which frames a clip or window (frames, channels, height, width) has.
+
+    ControlNets run before the UNet, and outside of what wraps it: they read of a clip what is there by now.
+    """
+    told = options.get("transformer_options", {})
+    frames = frames_of(told, len(x))
+    told = {"ad_params": ad_params(frames)} | told | {FRAMES: frames}
+    return executor(model, conds, x, timestep, options | {"transformer_options": told})
+
+
+def frames_of_call(options: dict[str, Any], x: Tensor) -> Frames:
+    """Return the frames of an APPLY_MODEL call on `x`, (conds * tiles * frames, channels, height, width)."""
+    frames: Frames = options.get(FRAMES) or frames_of(options, len(x) // len(options.get("cond_or_uncond", [0])))
+    if len(x) % len(frames.numbers):
+        raise MotionModelError(
+            f"The UNet is called with {len(x)} rows, and the clip has {len(frames.numbers)} frames. Another node on "
+            "this model cuts the clip, and its frames do not see each other: take it off the model."
+        )
+    return frames
 
 
 # The places in the UNet
@@ -221,16 +242,11 @@ def widths(config: MotionConfig) -> list[int]:
 
 
 def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step.
-
-    ControlNets run before the UNet, so that what they read of the clip has to be there before the first call.
-    """
+    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step."""
     guider, frames = executor.class_obj, noise.shape[0]
     config = motion_config_of(guider.model_patcher)
     if config is not None and "context_handler" not in guider.model_options:
         check_frames(frames, config)
-        options = guider.model_options.setdefault("transformer_options", {})  # a copy, made for this sample
-        options.setdefault("ad_params", clip_parameters(frames))
     if frames == 1:
         logging.warning("AnimateLCM: a single frame has no motion. Set the latent's batch size to 16 frames.")
     return executor(noise, *args, **kwargs)

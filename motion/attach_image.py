@@ -11,11 +11,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
-from .attach import MotionModelError, motion_config_of, motion_of, places
+from .attach import MotionModelError, frames_of_call, motion_config_of, motion_of, places
 from .image_encoder import encode_clip, picture_weights
 
 KEY = "animatelcm_image"
-Window = tuple[int, ...]  # numbers of the frames in a UNet call
 Shares = tuple[tuple[float, ...], ...]  # of the pictures in each of them
 
 
@@ -33,7 +32,7 @@ class Pictures:
     """
 
     latents: Tensor
-    keyframes: Window
+    keyframes: tuple[int, ...]
     motion_scale: float = 0.8
     strengths: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     start: float = 0.0
@@ -113,8 +112,9 @@ class PictureFeatures:
 
     def features(self, sample: Sample, executor: Any, x: Tensor, options: dict[str, Any]) -> list[Tensor]:
         """Return what the frames of this call are told, encoded unless it is known."""
-        window = window_of(options, x.shape[0] // len(options.get("cond_or_uncond", [0])))
-        weights = picture_weights(window, self.pictures.keyframes)
+        # They choose among several pictures. The encoder counts from the first of them, as the motion module does.
+        numbers = frames_of_call(options, x).numbers
+        weights = picture_weights(numbers, self.pictures.keyframes)
         shares = tuple(map(tuple, weights.tolist()))  # the same in all windows where there is one picture
         if shares not in sample.features:
             base = executor.class_obj
@@ -154,16 +154,6 @@ def ends_of_down_blocks(executor: Any) -> list[nn.Module]:
     return layers[per_block - 1 : per_block * len(config.down_channels) : per_block]
 
 
-def window_of(options: dict[str, Any], frames: int) -> Window:
-    """Return the numbers of the frames in a UNet call: all of a clip, or a window of a longer one.
-
-    They choose among several pictures. The encoder counts from the start of a window, as the motion module does.
-    """
-    window = getattr(options.get("context_window"), "index_list", None)
-    window = window or options.get("ad_params", {}).get("sub_idxs")
-    return tuple(window) if window else tuple(range(frames))
-
-
 def check_encoder(model: ModelPatcher) -> None:
     """Refuse a model without an image encoder."""
     config = motion_config_of(model)
@@ -185,7 +175,7 @@ def check_size(noise: Tensor, latents: Tensor) -> None:
         )
 
 
-def check_keyframes(noise: Tensor, keyframes: Window) -> None:
+def check_keyframes(noise: Tensor, keyframes: tuple[int, ...]) -> None:
     """Refuse a video that ends before the last picture's frame."""
     if keyframes[-1] >= len(noise):
         raise MotionModelError(

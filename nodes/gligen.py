@@ -1,5 +1,6 @@
 """GLIGEN with boxes that move: ComfyUI's own node knows one place for all frames."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from node_helpers import conditioning_set_values
 from torch import Tensor, nn
 
 from ..layout.boxes import Layout
+from ..windows.frames import frames_of
 
 
 class GligenError(ValueError):
@@ -49,11 +51,24 @@ class MovingBoxes(nn.Module):
     def set_position(self, latent_shape: torch.Size, boxes: list[tuple[Tensor, Tensor]], device: torch.device) -> Any:
         """Return the patch of the UNet's attention for latents (frames, C, H, W).
 
-        `boxes` are pairs of an embedded prompt, (1, C), and left, top, right and bottom as shares, (frames, 4).
+        `boxes` are pairs of an embedded prompt, (1, C), and left, top, right and bottom as shares, (frames, 4). A
+        window's frames have the boxes of their numbers; where the layout is shorter it starts again, as masks do.
         """
-        frames, most = latent_shape[0], self.gligen.max_objs
+
+        @lru_cache(maxsize=1)  # the same frames in all layers of a UNet call
+        def patch_of(numbers: tuple[int, ...]) -> Any:
+            return self._of_frames([(prompt, row[[n % len(row) for n in numbers]]) for prompt, row in boxes], device)
+
+        def patch(x: Tensor, options: dict[str, Any]) -> Tensor:
+            patched: Tensor = patch_of(frames_of(options, len(x)).numbers)(x, options)
+            return patched
+
+        return patch
+
+    def _of_frames(self, boxes: list[tuple[Tensor, Tensor]], device: torch.device) -> Any:
+        frames, most = len(boxes[0][1]), self.gligen.max_objs
         places, present = torch.zeros(frames, most, 4), torch.zeros(frames, most)
         prompts = torch.zeros(frames, most, self.gligen.key_dim)
         for i, (prompt, rectangles) in enumerate(boxes):
-            places[:, i], present[:, i], prompts[:, i] = rectangles[:frames], 1.0, prompt
+            places[:, i], present[:, i], prompts[:, i] = rectangles, 1.0, prompt
         return self.gligen._set_position(places.to(device), present.to(device), prompts.to(device))

@@ -38,8 +38,8 @@ def with_advice(model: ModelPatcher) -> ModelPatcher:
 
 
 def with_mask_check(model: ModelPatcher) -> ModelPatcher:
-    """Return a clone that refuses, in every sampler, prompts whose masks ComfyUI could not spread over the frames."""
-    return _wrapped(model, MASKS, _check_masks)
+    """Return a clone that gives, in every sampler, each frame its own row of a prompt and mask, or refuses the mask."""
+    return _wrapped(model, MASKS, _spread_rows)
 
 
 def _wrapped(model: ModelPatcher, key: str, wrapper: Callable[..., Tensor]) -> ModelPatcher:
@@ -49,10 +49,20 @@ def _wrapped(model: ModelPatcher, key: str, wrapper: Callable[..., Tensor]) -> M
     return clone
 
 
-def _check_masks(executor: Any, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    check_masks(executor.class_obj.conds, len(latent_image))
-    advise_rows(executor.class_obj.conds, len(latent_image))
+def _spread_rows(executor: Any, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    conds, frames = executor.class_obj.conds, len(latent_image)
+    check_masks(conds, frames)
+    advise_rows(conds, frames)
+    for cond in (cond for prompts in conds.values() for cond in prompts):  # copies, made for this sample
+        for key, rows in (("mask", _masks(cond)), ("cross_attn", len(cond.get("cross_attn", ())))):
+            if rows not in (0, 1, frames):  # ComfyUI would begin again in each context window
+                cond[key] = cond[key][torch.arange(frames) % rows]
     return executor(noise, latent_image, *args, **kwargs)
+
+
+def _masks(cond: dict[str, Any]) -> int:
+    mask = cond.get("mask")
+    return 0 if mask is None else len(mask) if mask.ndim > 2 else 1
 
 
 def _advise(executor: Any, noise: Tensor, latent_image: Tensor, sampler: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -120,9 +130,7 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
 
 def check_masks(conds: dict[str, list[dict[str, Any]]], frames: int) -> None:
     """Refuse prompts whose masks are those of a video of another length."""
-    counts = {
-        len(cond["mask"]) for prompts in conds.values() for cond in prompts if getattr(cond.get("mask"), "ndim", 2) > 2
-    }
+    counts = {_masks(cond) for prompts in conds.values() for cond in prompts} - {0}
     for count in sorted(counts):
         if count < frames and frames % count:
             raise PreflightError(

@@ -140,6 +140,29 @@ def test_a_prompt_per_area_keeps_the_frame_count(model: ModelPatcher, calls: lis
     assert calls == list(range(PLACES)) * STEPS
 
 
+def test_tiles_of_a_clip_are_clips_of_their_own(model: ModelPatcher) -> None:
+    """Another node may send several pieces of a picture through the UNet together; here it is the whole one twice."""
+
+    def twice(apply_model: Callable[..., Tensor], options: dict[str, Any]) -> Tensor:
+        x, t, c = options["input"], options["timestep"], dict(options["c"])
+        c["c_crossattn"] = torch.cat([c["c_crossattn"]] * 2)
+        return apply_model(torch.cat((x, x)), torch.cat((t, t)), **c)[len(x) :]
+
+    tiled = model.clone()
+    tiled.set_model_unet_function_wrapper(twice)
+    expected = sample(model)
+    torch.testing.assert_close(sample(tiled), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_node_that_cuts_the_clip_is_named(model: ModelPatcher) -> None:
+    def one_by_one(apply_model: Callable[..., Tensor], options: dict[str, Any]) -> Tensor:
+        return apply_model(options["input"][:1], options["timestep"][:1], **options["c"])
+
+    model.set_model_unet_function_wrapper(one_by_one)
+    with pytest.raises(MotionModelError, match="called with 1 rows, and the clip has 3 frames"):
+        sample(model)
+
+
 # Settings and clones
 
 

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from animatelcm.motion.attach import MotionModelError, attach_motion, load_motion_module
-from animatelcm.motion.attach_image import KEY, Pictures, Told, attach_pictures, window_of
+from animatelcm.motion.attach_image import KEY, Pictures, Told, attach_pictures
 from animatelcm.motion.grammar import published_state_dict
 from animatelcm.motion.transformer import MotionModule
 from animatelcm.sampling.model_sampling import apply_schedule
@@ -167,23 +167,6 @@ def test_nothing_is_left_after_an_interrupt(model: ModelPatcher) -> None:
     assert not hooks(shown)
     assert KEY not in shown.model_options["transformer_options"]
     assert torch.equal(sample(shown), expected)
-
-
-class Window:
-    index_list = (4, 5, 6)
-
-
-@pytest.mark.parametrize(
-    ("options", "window"),
-    [
-        ({}, (0, 1, 2)),
-        ({"ad_params": {"sub_idxs": None}}, (0, 1, 2)),
-        ({"ad_params": {"sub_idxs": [2, 3, 4]}}, (2, 3, 4)),
-        ({"context_window": Window()}, (4, 5, 6)),
-    ],
-)
-def test_a_window_of_a_longer_clip_has_its_own_frames(options: dict[str, Any], window: tuple[int, ...]) -> None:
-    assert window_of(options, 3) == window
 
 
 # Refuses

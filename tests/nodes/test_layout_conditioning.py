@@ -14,6 +14,8 @@ from animatelcm.layout.boxes import Box, Keyframe, Layout
 from animatelcm.layout.draw import masks
 from animatelcm.nodes.gligen import GligenError
 from animatelcm.nodes.layout_conditioning import AnimateLCMLayoutConditioning, LayoutConditioningError
+from animatelcm.windows.frames import FRAMES as FRAMES_KEY
+from animatelcm.windows.frames import Frames
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
@@ -236,6 +238,22 @@ def test_a_moving_box_is_told_at_its_place_in_every_frame(still_mini: ModelPatch
     alone = [predict(still_mini, core(clip, gligen, whole, box, i), NOISE[i : i + 1]) for i in range(FRAMES)]
     assert_same(found, torch.cat(alone))
     assert (found - predict(still_mini, core(clip, gligen, whole, box, 0))).abs().max() > 0.003
+
+
+@pytest.mark.parametrize("frames", [Frames((2, 3), FRAMES), Frames((2, 3), FRAMES, anchor=1), Frames((3, 0), FRAMES)])
+def test_a_box_is_told_at_its_place_in_a_window(still_mini: Any, clip: Any, gligen: Any, frames: Frames) -> None:
+    conditioning, rows = told(clip, gligen, encode(clip, "a picture"), MOVING), list(frames.numbers)
+    windowed = still_mini.clone()
+    windowed.model_options["transformer_options"][FRAMES_KEY] = frames
+    found = predict(windowed, conditioning, NOISE[rows])
+    assert_same(found, predict(still_mini, conditioning)[rows])
+    assert (found - predict(still_mini, conditioning, NOISE[rows])).abs().max() > 0.003
+
+
+def test_a_layout_of_fewer_frames_starts_again_as_masks_do(still_mini: Any, clip: Any, gligen: Any) -> None:
+    conditioning = told(clip, gligen, encode(clip, "a picture"), MOVING)
+    found = predict(still_mini, conditioning, NOISE.repeat(2, 1, 1, 1))
+    assert_same(found, predict(still_mini, conditioning).repeat(2, 1, 1, 1))
 
 
 def test_several_boxes_are_told_as_a_chain_of_comfyuis_own_nodes(
