@@ -1,16 +1,12 @@
 """The node that saves a video file."""
 
-from pathlib import Path
-from typing import Any
-
-import folder_paths
-from comfy.cli_args import args
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..video.write import FORMATS, VideoSettings, write_video
 from .compatibility import known
 from .progress import on_frame
+from .saving import graph, next_path, shown, temporary_folder
 
 
 class AnimateLCMSaveVideo(io.ComfyNode):
@@ -73,16 +69,7 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         cls, images: Tensor, fps: float, filename_prefix: str, format: str, quality: int, ping_pong: bool
     ) -> io.NodeOutput:
         height, width = images.shape[1:3]
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory(), width, height
-        )
-        path = Path(folder) / f"{name}_{counter:05}_{FORMATS[format]}"
-        write_video(path, images, VideoSettings(fps, quality, ping_pong), cls.graph(), on_frame())
-        return io.NodeOutput(ui=ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)]))
-
-    @classmethod
-    def graph(cls) -> dict[str, Any]:
-        """Return what the file remembers: the prompt and the workflow, unless ComfyUI was told to store nothing."""
-        if args.disable_metadata:
-            return {}
-        return {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+        path, subfolder = next_path(filename_prefix, FORMATS[format], width, height)
+        settings = VideoSettings(fps, quality, ping_pong)
+        write_video(path, images, settings, graph(cls.hidden), on_frame(), temporary_folder())
+        return io.NodeOutput(ui=shown(path, subfolder))

@@ -1,5 +1,6 @@
 """What reading, writing and changing frames have in common."""
 
+import torch
 from torch import Tensor
 
 
@@ -16,3 +17,16 @@ def rgb(frames: Tensor) -> Tensor:
     if frames.shape[-1] < 3:
         raise VideoError(f"The frames have {frames.shape[-1]} channel(s). Expected RGB: three.")
     return frames[..., :3]
+
+
+def check_finite(frame: Tensor, index: int) -> None:
+    """Refuse a frame that would be saved as black.
+
+    Raises:
+        VideoError: if a value of it is no number.
+    """
+    if not torch.isfinite(frame).all():
+        raise VideoError(
+            f"Frame {index} has values that are not numbers (NaN or infinity), and would be black. As a rule the VAE "
+            "overflowed in half precision: start ComfyUI with --fp32-vae or --bf16-vae, or choose another VAE."
+        )

@@ -1,22 +1,23 @@
 """Frames to video files: MP4, WebM and GIF, encoded by the ffmpeg that imageio-ffmpeg brings."""
 
-import json
+import errno
+import math
 import os
-import re
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import imageio_ffmpeg
 import torch.nn.functional as F
 from torch import Tensor
 
-from .frames import VideoError, rgb
+from .ffmpeg import REMEDY, Ffmpeg, executable, ffmpeg, without_origin
+from .frames import VideoError, check_finite, rgb
+from .metadata import append_gif_comments, ffmetadata, texts_of
+from .unfinished import cannot_save, unfinished
 
 FORMATS = {"MP4 (H.264)": ".mp4", "WebM (VP9)": ".webm", "GIF": ".gif"}
+Frames = Tensor | Sequence[Tensor]
 
 # RGB to the colours that every player knows, and to saying so in the file: without the tags, players guess by the size.
 BT709 = (
@@ -33,88 +34,115 @@ class VideoSettings:
         fps: frames per second.
         quality: 0 (smallest file) to 100 (closest to the frames).
         ping_pong: play forwards, then backwards, so that the end meets the beginning.
+
+    Raises:
+        VideoError: if one of these is no number, or out of its range.
     """
 
     fps: float = 8.0
     quality: int = 80
     ping_pong: bool = False
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise VideoError(f"fps is {self.fps:g}. Expected frames per second, more than 0.")
+        if not 0 <= self.quality <= 100:
+            raise VideoError(f"quality is {self.quality}. Expected 0 to 100.")
+
 
 def write_video(
     path: Path,
-    frames: Tensor,
+    frames: Frames,
     settings: VideoSettings,
     metadata: Mapping[str, Any] | None = None,
     on_frame: Callable[[int, int], None] = lambda done, total: None,
+    temporary: Path | None = None,
 ) -> None:
     """Write `frames` to `path`, in the format that its suffix names; there is a whole file afterwards, or none.
 
     Args:
         path: ends in .mp4, .webm or .gif.
-        frames: (frames, height, width, 3 or more), 0 to 1; what comes after RGB is left out.
+        frames: (frames, height, width, 3 or more), 0 to 1, as one tensor or made one by one when they are asked for;
+            what comes after RGB is left out.
         settings: frame rate, quality and order.
         metadata: stored as JSON, each entry under its own key, where ComfyUI's page looks for "prompt" and "workflow".
-        on_frame: called before each frame is encoded with (frames done, frames in all); it may raise to stop.
+        on_frame: called with (frames done, frames in all) before each frame is encoded, and again while that takes
+            long; it may raise to stop.
+        temporary: a folder for what is unfinished, used where it is on the same disk.
+
+    Raises:
+        VideoError: if the frames are none, the disk is full, the name is too long, and the like.
     """
-    frames = rgb(frames)
-    texts = {key: as_json(value) for key, value in (metadata or {}).items()}
-    if path.suffix != ".gif":
-        frames = pad_to_even(frames)
-    # Inside the target's folder, so that the last step is a rename; the folder goes, whatever happens.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".animatelcm-") as folder:
-        unfinished = Path(folder) / path.name
-        encode(unfinished, frames, settings, texts, on_frame)
+    if not len(frames):
+        raise VideoError("There are no frames to save.")
+    texts = texts_of(metadata or {}, path.suffix)
+    with unfinished(path, temporary) as part:
+        encode(part, path.name, frames, settings, texts, on_frame)
         if path.suffix == ".gif":
-            append_gif_comments(unfinished, texts)
-        unfinished.replace(path)
+            append_gif_comments(part, texts)
 
 
 def encode(
-    path: Path, frames: Tensor, settings: VideoSettings, texts: Mapping[str, str], on_frame: Callable[[int, int], None]
+    part: Path,
+    name: str,
+    frames: Frames,
+    settings: VideoSettings,
+    texts: Mapping[str, str],
+    on_frame: Callable[[int, int], None],
 ) -> None:
-    """Run ffmpeg on `frames`; every other file it needs lies beside `path`."""
-    metadata, log = path.with_name("metadata.txt"), path.with_name("log.txt")
+    """Run ffmpeg on `frames`; every other file it needs lies beside `part`, which is called `name` in messages."""
+    metadata = part.with_name("metadata.txt")
     metadata.write_text(ffmetadata(texts), encoding="utf-8")
-    height, width = frames.shape[1:3]
     order = playing_order(len(frames), settings.ping_pong)
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{settings.fps:g}", "-i", "-"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, "-f", "ffmetadata", "-i", str(metadata)]
-    command += ["-map", "0:v", "-map_metadata", "1", *encoder_options(path.suffix, settings.quality), str(path)]
-    # Unbuffered: closing the pipe of a process that is gone must not raise what was left to write
-    with log.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr, bufsize=0) as ffmpeg:
-        try:
-            feed(ffmpeg.stdin, frames, order, on_frame)
-            finish(ffmpeg, lambda: on_frame(len(order) - 1, len(order)))
-        except BaseException:
-            ffmpeg.kill()
-            raise
-    if ffmpeg.returncode:
-        raise VideoError(f"ffmpeg could not write {path.name}: {log.read_text(errors='replace').strip()}")
+    done = 0
+    source = [
+        *input_options(stored(frames, order[0], part.suffix), settings.fps),
+        "-f",
+        "ffmetadata",
+        "-i",
+        str(metadata),
+    ]
+    chosen = ["-map", "0:v", "-map_metadata", "1", *encoder_options(part.suffix, settings.quality)]
+    with ffmpeg(["-v", "error", *source, *chosen, str(part)], lambda: on_frame(done, len(order)), True) as encoder:
+        for index in order:
+            if not encoder.write(stored(frames, index, part.suffix).numpy().tobytes()):
+                break  # its log says why
+            done = min(done + 1, len(order) - 1)
+        check_written(encoder, part, name)
 
 
-def feed(pipe: IO[bytes] | None, frames: Tensor, order: list[int], on_frame: Callable[[int, int], None]) -> None:
-    """Write the frames in playing order to `pipe` as 8-bit RGB, until all are written or nobody reads them."""
-    for done, index in enumerate(order):
-        on_frame(done, len(order))
-        rest = memoryview(frames[index].clamp(0, 1).mul(255).round().byte().cpu().numpy().tobytes())
-        while pipe and rest:
-            try:
-                rest = rest[pipe.write(rest) :]
-            except OSError:
-                return  # ffmpeg gave up; its log says why
+def check_written(encoder: Ffmpeg, part: Path, name: str) -> None:
+    """Wait for the end of the file, which for a GIF is nearly all the work.
+
+    Raises:
+        VideoError: if there is no whole file then; the message says why.
+    """
+    code, log = encoder.finish(), encoder.log()
+    if code == 0 and part.is_file():
+        return
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if any(os.strerror(number) in line for line in log):
+            raise VideoError(cannot_save(name, number, None))
+    if not log:
+        raise VideoError(f"{name} could not be saved: {executable()} ended with code {code}. {REMEDY}")
+    raise VideoError(f"ffmpeg could not write {name}: {without_origin(log[0])}")
 
 
-def finish(ffmpeg: "subprocess.Popen[bytes]", still_wanted: Callable[[], None]) -> None:
-    """Wait for what ffmpeg does after the last frame, which for a GIF is nearly everything."""
-    if ffmpeg.stdin:
-        ffmpeg.stdin.close()
-    while True:
-        still_wanted()
-        try:
-            ffmpeg.wait(timeout=0.2)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def stored(frames: Frames, index: int, suffix: str) -> Tensor:
+    """Return a frame as the format stores it, (height, width, 3), 8 bit.
+
+    Raises:
+        VideoError: if it has values that are no numbers, or fewer than three channels.
+    """
+    frame = rgb(frames[index])
+    check_finite(frame, index)
+    return pad_to_even(frame, suffix).clamp(0, 1).mul(255).round().byte().cpu()
+
+
+def input_options(frame: Tensor, fps: float) -> list[str]:
+    """Return ffmpeg's options to read frames such as this from a pipe."""
+    height, width = frame.shape[:2]
+    return ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
 
 
 def encoder_options(suffix: str, quality: int) -> list[str]:
@@ -139,41 +167,9 @@ def playing_order(count: int, ping_pong: bool) -> list[int]:
     return forwards + forwards[-2:0:-1] if ping_pong else forwards
 
 
-def pad_to_even(frames: Tensor) -> Tensor:
+def pad_to_even(frame: Tensor, suffix: str) -> Tensor:
     """Repeat the last row and column of odd sizes: the colours of a 4:2:0 video are stored for 2x2 pixels."""
-    height, width = frames.shape[1:3]
-    if not (height % 2 or width % 2):
-        return frames
-    return F.pad(frames.movedim(-1, 1), (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
-
-
-# Metadata
-
-
-def as_json(value: Any) -> str:
-    """Return `value` as JSON without braces in its strings: ComfyUI's page counts those too to find a WebM's graph."""
-    braces = str.maketrans({"{": "\\u007b", "}": "\\u007d"})
-    return re.sub(r'"(?:[^"\\]|\\.)*"', lambda string: string[0].translate(braces), json.dumps(value))
-
-
-def ffmetadata(texts: Mapping[str, str]) -> str:
-    """Return the text of ffmpeg's metadata file: long graphs do not fit on a command line."""
-    escaped = str.maketrans({mark: f"\\{mark}" for mark in "=;#\\\n"})
-    lines = (f"{key.translate(escaped)}={text.translate(escaped)}\n" for key, text in texts.items())
-    return ";FFMETADATA1\n" + "".join(lines)
-
-
-def append_gif_comments(path: Path, texts: Mapping[str, str]) -> None:
-    """Add a comment `key=text` per entry to a GIF (GIF89a, section 24): it has no keys, ffmpeg writes no comments."""
-    with path.open("r+b") as gif:
-        gif.seek(-1, os.SEEK_END)  # the trailer, one byte, comes after the comments
-        for key, text in texts.items():
-            gif.write(b"\x21\xfe" + b"".join(sub_blocks(f"{key}={text}".encode())) + b"\x00")
-        gif.write(b"\x3b")
-
-
-def sub_blocks(content: bytes) -> Iterator[bytes]:
-    """Cut `content` into GIF data sub-blocks: a length of at most 255 and as many bytes."""
-    for start in range(0, len(content), 255):
-        block = content[start : start + 255]
-        yield bytes([len(block)]) + block
+    height, width = frame.shape[:2]
+    if suffix == ".gif" or not (height % 2 or width % 2):
+        return frame
+    return F.pad(frame.movedim(-1, 0)[None], (0, width % 2, 0, height % 2), mode="replicate")[0].movedim(0, -1)

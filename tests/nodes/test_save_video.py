@@ -10,6 +10,7 @@ import folder_paths
 import pytest
 import torch
 from animatelcm.nodes.save_video import AnimateLCMSaveVideo
+from animatelcm.video.frames import VideoError
 from comfy.cli_args import args
 
 GRAPH = SimpleNamespace(prompt={"1": {"class_type": "X"}}, extra_pnginfo={"workflow": {"nodes": []}})
@@ -21,8 +22,8 @@ def output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-def save(**inputs: Any) -> Any:
-    node = type("Node", (AnimateLCMSaveVideo,), {"hidden": GRAPH})
+def save(graph: SimpleNamespace = GRAPH, **inputs: Any) -> Any:
+    node = type("Node", (AnimateLCMSaveVideo,), {"hidden": graph})
     defaults = {
         "fps": 8.0,
         "filename_prefix": "clips/video",
@@ -30,7 +31,7 @@ def save(**inputs: Any) -> Any:
         "quality": 80,
         "ping_pong": False,
     }
-    return node.execute(images=torch.rand(4, 32, 32, 3), **{**defaults, **inputs})
+    return node.execute(**{"images": torch.rand(4, 32, 32, 3), **defaults, **inputs})
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("MP4 (H.264)", "mp4"), ("WebM (VP9)", "webm"), ("GIF", "gif")])
@@ -48,13 +49,60 @@ def test_the_file_remembers_the_graph_unless_told_not_to(output: Path, monkeypat
     monkeypatch.setattr(args, "disable_metadata", True)
     save()
     first, second = (path.read_bytes() for path in sorted((output / "clips").iterdir()))
-    assert b'{"1": {"class_type": "X"}}' in first and b'{"nodes": []}' in first
+    assert b'{"1":{"class_type":"X"}}' in first and b'{"nodes":[]}' in first
     assert b"class_type" not in second
 
 
 def test_a_name_outside_the_output_folder_is_refused(output: Path) -> None:
     with pytest.raises(Exception, match="outside the output folder"):
         save(filename_prefix="../../elsewhere")
+
+
+@pytest.mark.parametrize("extra", [[1, 2], "text", 7, True])
+def test_extra_metadata_that_is_no_dictionary_is_left_out(
+    output: Path, extra: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(SimpleNamespace(prompt={"1": {}}, extra_pnginfo=extra))
+    assert b'{"1":{}}' in (output / "clips" / "video_00001_.mp4").read_bytes()
+    assert "extra_pnginfo is no dictionary" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("x" * 250, "'x+\\.\\.\\.x+' could not be saved: the name is too long for this disk. Choose a shorter one"),
+        ("x" * 300 + "/video", "the name is too long for this disk"),
+        ("a\0b", "cannot be a file's name .*Choose another filename_prefix"),
+        ("half \ud800", "cannot be a file's name .*Choose another filename_prefix"),
+    ],
+)
+def test_a_name_that_cannot_be_is_said_before_the_work(output: Path, prefix: str, expected: str) -> None:
+    images = torch.full((4, 32, 32, 3), torch.nan)  # which the work would have found
+    with pytest.raises(VideoError, match=expected):
+        save(images=images, filename_prefix=prefix)
+    assert not [path for path in output.rglob("*") if path.is_file()]
+
+
+def test_frames_that_are_no_numbers_are_refused(output: Path) -> None:
+    images = torch.rand(4, 32, 32, 3)
+    images[2, 3, 4, 1] = torch.nan
+    with pytest.raises(VideoError, match="Frame 2 has values that are not numbers"):
+        save(images=images)
+    assert not list((output / "clips").iterdir())
+
+
+def test_a_folder_that_is_a_link_is_followed(output: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever put it there has the server's disk; a graph cannot."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (output / "clips").symlink_to(elsewhere)
+    save()
+    assert [path.name for path in elsewhere.iterdir()] == ["video_00001_.mp4"]
+
+
+def test_what_is_unfinished_is_in_comfyuis_temporary_folder(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(output / "temp"))
+    save()
+    assert (output / "temp").is_dir() and not list((output / "temp").iterdir())
 
 
 def test_an_interrupt_stops_it_and_leaves_nothing(output: Path) -> None:

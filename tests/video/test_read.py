@@ -6,6 +6,7 @@ import resource
 import struct
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -275,17 +276,8 @@ def test_a_video_that_grows_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 # What stops, and what is missing
 
 
-def stand_in(path: Path, script: str) -> str:
-    """An "ffmpeg" that does something else (not on Windows)."""
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_an_ffmpeg_that_hangs_ends_at_an_interrupt(
-    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", stand_in(tmp_path / "ffmpeg", "sleep 100"))
+def test_an_ffmpeg_that_hangs_ends_at_an_interrupt(video: Path, stand_in: Callable[[str], None]) -> None:
+    stand_in("sleep 100")
     begin = time.monotonic()
 
     def interrupt(done: int, total: int) -> None:
@@ -296,3 +288,9 @@ def test_an_ffmpeg_that_hangs_ends_at_an_interrupt(
         read_video(video, Excerpt(0.0, 16, 1, 8, 8), interrupt)
     assert time.monotonic() - begin < 5  # of the 100
     assert not running("sleep") and not running("ffmpeg")
+
+
+def test_a_program_that_is_not_ffmpeg_is_named_and_not_the_video(video: Path, stand_in: Callable[[str], None]) -> None:
+    stand_in("echo hello")
+    with pytest.raises(VideoError, match="my_ffmpeg is not ffmpeg, or does not start. Install it again with 'pip"):
+        read(video)

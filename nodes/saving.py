@@ -1,0 +1,55 @@
+"""What nodes that save a video have in common: where it goes, what it remembers, how the page shows it."""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import io, ui
+
+from ..video.frames import VideoError
+from ..video.unfinished import cannot_save
+
+
+def next_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
+    """Return a path that is free, and its folder below ComfyUI's output folder.
+
+    Raises:
+        VideoError: if there can be no file of that name.
+    """
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            prefix, folder_paths.get_output_directory(), width, height
+        )
+        path = Path(folder) / f"{name}_{counter:05}_{suffix}"
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that cannot be is found out now, and not after all the work
+    except OSError as error:
+        raise VideoError(cannot_save(prefix, error.errno, error.strerror)) from error
+    except ValueError as error:  # a zero, or half of a character
+        raise VideoError(f"{prefix!r} cannot be a file's name ({error}). Choose another filename_prefix.") from error
+    return path, subfolder
+
+
+def temporary_folder() -> Path:
+    """Where ComfyUI clears what is left, at its start and at its end."""
+    return Path(folder_paths.get_temp_directory())
+
+
+def graph(hidden: Any) -> dict[str, Any]:
+    """Return what a file remembers: the prompt and the workflow, unless ComfyUI was told to store nothing."""
+    if args.disable_metadata:
+        return {}
+    more = hidden.extra_pnginfo or {}
+    if not isinstance(more, Mapping):
+        logging.warning("AnimateLCM: extra_pnginfo is no dictionary: the video does not remember its workflow.")
+        more = {}
+    return {"prompt": hidden.prompt, **more}
+
+
+def shown(path: Path, subfolder: str) -> ui.PreviewVideo:
+    """What the page plays on the node."""
+    return ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
