@@ -196,6 +196,12 @@ def distill(arguments: argparse.Namespace) -> int:
     return run("-m", "distill", *arguments.rest)
 
 
+def migrate(arguments: argparse.Namespace) -> int:
+    from migration.files import migrate as migrate_files
+
+    return migrate_files(arguments.files, arguments.check, arguments.in_place, say)
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="dev.py", description="Try, test and train ComfyUI-AnimateLCM-Native.")
     commands = main.add_subparsers(dest="command", required=True, metavar="command")
@@ -220,6 +226,10 @@ def parser() -> argparse.ArgumentParser:
     tests.add_argument("--comfyui", type=Path, action="append", metavar="TREE", help=other)
     command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
     command(pictures, "Make the pictures of the README and the help pages again.")
+    graphs = command(migrate, "Move workflow files from AnimateDiff-Evolved's nodes to this pack's. Sets nothing up.")
+    graphs.add_argument("files", nargs="+", type=Path, metavar="FILE", help="workflow, or graph in API format")
+    graphs.add_argument("--check", action="store_true", help="say what would become of them, and write nothing")
+    graphs.add_argument("--in-place", action="store_true", help="write to the same names, not to NAME.animatelcm.json")
     command(distill, "Train or evaluate the mini family: python -m distill.", add_help=False)
     return main
 
@@ -227,7 +237,7 @@ def parser() -> argparse.ArgumentParser:
 def parse(line: list[str]) -> argparse.Namespace:
     """The command's own arguments; what it does not know is in `rest`, for the program that it starts."""
     arguments, rest = parser().parse_known_args(line)
-    if rest and arguments.command == "demo":
+    if rest and arguments.command in ("demo", "migrate"):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     return arguments
@@ -241,7 +251,7 @@ def main(line: list[str]) -> int:
             os.environ["COMFYUI_DIR"] = str(comfyui_dir())  # commands run in another folder
             check_tree(comfyui_dir())
         arguments = parse(line)
-        if Path(sys.prefix).resolve() == environment_of(comfyui_dir()).resolve():
+        if arguments.run is migrate or Path(sys.prefix).resolve() == environment_of(comfyui_dir()).resolve():
             return int(arguments.run(arguments))
         return become([set_up(), Path(__file__).resolve(), *line])
     except Trouble as trouble:

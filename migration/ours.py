@@ -1,0 +1,140 @@
+"""The nodes that graphs are moved to, as the page saves them. What is not here does not exist for a move.
+
+`tests/migration/test_ours.py` holds this table against the nodes themselves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SOCKET = object()  # the default of an input that has to be connected
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input.
+
+    Attributes:
+        type: ComfyUI's name of its type.
+        default: what a new node's widget has; `SOCKET` where there is no widget.
+        optional: whether it may be left unconnected.
+        options: what there is to choose from, where that does not depend on files.
+        range: least and greatest number.
+    """
+
+    type: str
+    default: Any = SOCKET
+    optional: bool = False
+    options: tuple[str, ...] = ()
+    range: tuple[float, float] = (float("-inf"), float("inf"))
+
+    @property
+    def widget(self) -> bool:
+        """Whether it is written in the node."""
+        return self.default is not SOCKET
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One node.
+
+    Attributes:
+        name: what people call it.
+        size: width and height on the page, in pixels.
+        inputs: by name, in the page's order: optional ones last.
+        outputs: types by name, in order.
+    """
+
+    name: str
+    size: tuple[int, int]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def _model(optional: bool = False) -> Input:
+    return Input("MODEL", optional=optional)
+
+
+SCHEDULES = (
+    "automatic (from the motion module)",
+    "AnimateLCM T2V (reference)",
+    "AnimateLCM I2V (reference)",
+    "LCM (community)",
+    "keep the model's own",
+)
+MODULE = "ANIMATELCM_MOTION_MODULE"
+
+KINDS = {
+    "AnimateLCMLoadMotionModule": Kind(
+        "Load AnimateLCM Motion Module", (340, 58), {"motion_module": Input("COMBO", "")}, {"motion_module": MODULE}
+    ),
+    "AnimateLCMApply": Kind(
+        "Apply AnimateLCM",
+        (370, 226),
+        {
+            "model": _model(),
+            "motion_module": Input(MODULE),
+            "acceleration_lora": Input("COMBO", "none"),
+            "style_lora": Input("COMBO", "none"),
+            "alpha": Input("FLOAT", 1.0, range=(0.0, 2.0)),
+            "beta": Input("FLOAT", 0.8, range=(0.0, 2.0)),
+            "gamma": Input("FLOAT", 1.0, range=(0.0, 2.0)),
+            "schedule": Input("COMBO", SCHEDULES[0], options=SCHEDULES),
+            "clip": Input("CLIP", optional=True),
+        },
+        {"model": "MODEL", "clip": "CLIP"},
+    ),
+    "AnimateLCMEmptyLatent": Kind(
+        "Empty AnimateLCM Latent",
+        (300, 106),
+        {
+            "width": Input("INT", 512, range=(64, 4096)),
+            "height": Input("INT", 512, range=(64, 4096)),
+            "frames": Input("INT", 16, range=(1, 4096)),
+        },
+        {"latent": "LATENT"},
+    ),
+    "AnimateLCMSaveVideo": Kind(
+        "Save AnimateLCM Video",
+        (340, 178),
+        {
+            "images": Input("IMAGE"),
+            "fps": Input("FLOAT", 8.0, range=(0.1, 120.0)),
+            "filename_prefix": Input("STRING", "AnimateLCM/video"),
+            "format": Input("COMBO", "MP4 (H.264)", options=("MP4 (H.264)", "WebM (VP9)", "GIF")),
+            "quality": Input("INT", 80, range=(0, 100)),
+            "ping_pong": Input("BOOLEAN", False),
+        },
+    ),
+    # ComfyUI's own
+    "ModelSamplingDiscrete": Kind(
+        "ModelSamplingDiscrete",
+        (300, 82),
+        {"model": _model(), "sampling": Input("COMBO", "eps"), "zsnr": Input("BOOLEAN", False)},
+        {"MODEL": "MODEL"},
+    ),
+    "CheckpointLoaderSimple": Kind(
+        "Load Checkpoint",
+        (340, 98),
+        {"ckpt_name": Input("COMBO", "")},
+        {"MODEL": "MODEL", "CLIP": "CLIP", "VAE": "VAE"},
+    ),
+}
+
+# Where the page saves a sampler's guidance among its widgets' values, and how many values there are
+CFG_WIDGETS = {
+    "KSampler": (3, 7),
+    "KSamplerAdvanced": (4, 10),
+    "SamplerCustom": (3, 4),
+    "CFGGuider": (0, 1),
+    "AnimateLCMSampler": (3, 5),
+}
+
+
+def has(type: str, input: str | None = None, option: str | None = None) -> bool:
+    """Whether there is such a node, such an input of it, and such an option of that."""
+    kind = KINDS.get(type)
+    if kind is None or input is None:
+        return kind is not None
+    found = kind.inputs.get(input)
+    return found is not None and (option is None or option in found.options)

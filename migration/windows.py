@@ -1,0 +1,75 @@
+"""What a loader's context options mean: 'AnimateLCM Long Clip' behind 'Apply AnimateLCM'."""
+
+from typing import Any
+
+from .draft import Draft
+from .graph import BYPASSED, WORKS, Link, Node
+from .ours import KINDS, has
+from .report import Verdict
+from .table import LONG_CLIP, WINDOWS, row_of
+
+CLOSE, LEFT = Verdict.CLOSE, Verdict.LEFT
+PLAIN_WEIGHTS = ("pyramid", "flat")
+
+
+def with_windows(draft: Draft, loader: Node, model: Link, repeat_noise: float) -> Link:
+    """Return the model with windows over time, where a loader has context options."""
+    options = _options_of(draft, loader)
+    if options is None:
+        return model
+    if not has(LONG_CLIP):
+        differs = "There is no node for long clips in this version: all frames are sampled at once."
+        advice = "At most 64 frames with AnimateLCM's motion module, 32 with AnimateDiff's."
+        draft.say(options, LEFT, differs, advice)
+        return model
+    inputs = {"model": model, **_inputs(draft, options), "repeat_noise": repeat_noise}
+    mode = loader.mode if options.mode == WORKS else BYPASSED
+    return draft.add(LONG_CLIP, inputs, options, heir=options is not loader, mode=mode)
+
+
+def _options_of(draft: Draft, loader: Node) -> Node | None:
+    """Return the node that says how windows lie, or None; where there are several, the one of the first step."""
+    if "context_length" in loader.inputs:
+        return loader
+    chain: list[Node] = []
+    node = draft.graph.origin(loader, "context_options")
+    while node is not None and node not in chain:
+        chain.append(node)
+        node = draft.graph.origin(node, "prev_context")
+    known = [node for node in reversed(chain) if (row := row_of(node.type)) and LONG_CLIP in row.becomes]
+    if not known:
+        return None
+    first = min(known, key=lambda node: node.inputs.get("start_percent", 0.0))
+    for other in known:
+        if other is not first:
+            differs = "Windows stay the same from the first step to the last; these began in a later one."
+            draft.say(other, LEFT, differs, "Choose the windows that suit all steps.")
+    return first
+
+
+def _inputs(draft: Draft, options: Node) -> dict[str, Any]:
+    """Return the inputs of our node, and say what differs."""
+    windows, verdict, differs, advice = WINDOWS[options.type]
+    draft.say(options, verdict, differs, advice)
+    given = options.inputs
+    loop = given.get("closed_loop", False)
+    _say_of_weights(draft, options)
+    if "view_opts" in given:
+        draft.say(options, CLOSE, "Views within windows are left out.", "Choose a smaller length for the same effect.")
+    weights = given.get("fuse_method", "flat")
+    wanted = {
+        "length": given["context_length"],
+        "overlap": given.get("context_overlap", 0),
+        "loop": loop,
+        "windows": windows,
+        "stride": given.get("context_stride"),
+        "weights": weights if weights in PLAIN_WEIGHTS else "pyramid",
+    }
+    return {name: value for name, value in wanted.items() if value is not None and name in KINDS[LONG_CLIP].inputs}
+
+
+def _say_of_weights(draft: Draft, options: Node) -> None:
+    weights = options.inputs.get("fuse_method", "flat")
+    if weights not in PLAIN_WEIGHTS:
+        differs = f"Windows are added up with weights that fall off to their ends (pyramid), and were with '{weights}'."
+        draft.say(options, CLOSE, differs, "'flat' is the other choice.")
