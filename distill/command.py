@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ..motion.refusal import MotionFileError
+from ..files.refusal import ModelFileError
 from .export import export
 from .restore import restore
 from .stages import ONE_PROCESS, STAGES
@@ -67,7 +67,7 @@ def train_on_sd15(stages: list[str], path: Path) -> None:
         if stages != [config.stage]:
             raise ConfigError(f"{path} is of the stage {config.stage}, and {' '.join(stages)} was asked for.")
         print(f"Wrote {train(config)}")
-    except (ConfigError, DataError, MotionFileError) as error:
+    except (ConfigError, DataError, ModelFileError) as error:
         sys.exit(str(error))
 
 

@@ -42,7 +42,7 @@ def load_motion_module(path: str, disable_dynamic: bool = False) -> ModelPatcher
         disable_dynamic: whether to keep it out of ComfyUI's dynamic VRAM; ComfyUI itself asks for that.
 
     Raises:
-        MotionFileError: if the file is not a motion module for SD1.5.
+        ModelFileError: if the file is not a motion module for SD1.5.
     """
     checkpoint = read_motion_module(path)
     for note in checkpoint.notes:

@@ -1,40 +1,39 @@
-"""Reading a motion module from a file: recognise it by its tensors, refuse what it is not, bring it to one grammar."""
+"""Reading a motion module from a file: recognise it by its tensors, refuse what it is not, bring it to one grammar.
+
+Names and shapes are judged first, from the file's header; numbers are read only of a module that is whole.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..files.header import TensorHeader
+from ..files.kinds import MOTION_MODULE, check_kind, count_blocks, without_wrapper
+from ..files.read import ModelFile, open_model
+from ..files.refusal import first
 from .config import ImageEncoderConfig, MotionConfig, ResidualConfig
-from .grammar import is_position, join_projections, name_in_files, our_key, split_projections, without_wrapper
-from .position import sinusoid
-from .refusal import (
-    EXPECTED,
-    MotionFileError,
-    count_blocks,
-    first,
-    is_safetensors,
-    refuse_non_models,
-    refuse_other_models,
-)
+from .grammar import is_position, join_projections, name_in_files, our_key, split_projections
+from .position import compute_sinusoid
 from .transformer import MotionModule
 
+EXPECTED = "a motion module for SD1.5, such as AnimateLCM_sd15_t2v.ckpt"
 # AnimateLCM's modules store no position encoding; its code builds one for 64 frames.
 ANIMATELCM_FRAMES = 64
 V1_FRAMES = 24
+LONGEST = 4096  # frames of a position encoding; published ones have 24 to 64
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 V1_NOTE = (
     "{name} is a motion module of AnimateDiff's first version ({frames} positions, no mid block). It expects group "
     "normalization over all frames, which is not emulated: videos may flicker. Later modules do without."
 )
+
+Headers = Mapping[str, TensorHeader]
 
 
 @dataclass(frozen=True)
@@ -58,158 +57,160 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
     """Read the motion module in `path`: AnimateLCM's, AnimateDiff's for SD1.5, or diffusers' MotionAdapter.
 
     Raises:
-        MotionFileError: if the file is anything else, is damaged, or needs code to be read.
+        ModelFileError: if the file is anything else, is damaged, or needs code to be read.
     """
-    path = Path(path)
-    tensors = {without_wrapper(key): value for key, value in read_tensors(path).items()}
-    refuse_other_models(path.name, tensors)
-    positions = {key: value for key, value in tensors.items() if is_position(key)}
-    # A key that is no weight of a motion module keeps its name, so that `check_weights` names it.
-    weights = {our_key(key) or key: value for key, value in tensors.items() if key not in positions}
-    config = read_config(path.name, weights, read_length(path.name, positions))
-    check_weights(path.name, weights, config)
-    dtype = reduce(torch.promote_types, (weight.dtype for weight in weights.values()))
-    return MotionCheckpoint(config, join_projections(weights), dtype, notes(path.name, config, positions))
+    file = open_model(path, EXPECTED)
+    check_kind(file, MOTION_MODULE)
+    keys = {without_wrapper(name): name for name in file.headers}
+    positions = {key: name for key, name in keys.items() if is_position(key)}
+    # A key that is no weight of a motion module keeps its name, so that `check_headers` names it.
+    weights = {our_key(key) or key: name for key, name in keys.items() if key not in positions}
+    config = read_config(file, weights, positions)
+    tensors = file.tensors()
+    check_positions(file, {key: tensors.pop(name) for key, name in positions.items()})
+    state_dict = {key: tensors.pop(name) for key, name in weights.items()}
+    check_finite(file, state_dict)
+    dtype = reduce(torch.promote_types, (weight.dtype for weight in state_dict.values()))
+    return MotionCheckpoint(config, join_projections(state_dict), dtype, notes(file, config, positions))
 
 
-# Files
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file or a PyTorch pickle by name. Nothing in the file is executed."""
-    refuse_non_models(path)
-    try:
-        with path.open("rb") as file:  # an open file has no extension for torch to go by
-            content = load_file(path) if is_safetensors(path) else torch.load(file, "cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise MotionFileError(
-            f"{path.name} is a pickle that wants to run code when it is opened, or is damaged; it was not opened. "
-            "Download it again, or a .safetensors version of it."
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # what damage makes the parsers raise is not documented
-        raise MotionFileError(f"{path.name} is damaged or was not downloaded completely. Download it again.") from error
-    return unwrap(content)
-
-
-def unwrap(content: Any) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint that training may have wrapped in `state_dict` or the like."""
-    while isinstance(content, Mapping):
-        inner = [content[key] for key in ("state_dict", "model_state_dict", "module") if key in content]
-        if not inner:
-            break
-        content = inner[0]
-    if not isinstance(content, Mapping):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-
-
-def notes(name: str, config: MotionConfig, positions: Mapping[str, Tensor]) -> tuple[str, ...]:
+def notes(file: ModelFile, config: MotionConfig, positions: Mapping[str, str]) -> tuple[str, ...]:
     """Return what people should know about a module that is read, but not used as its makers do."""
     if positions and config.mid_channels is None and config.max_frames == V1_FRAMES:
-        return (V1_NOTE.format(name=name, frames=config.max_frames),)
+        return (V1_NOTE.format(name=file.path.name, frames=config.max_frames),)
     return ()
 
 
-# Shapes and weights
+# Names and shapes
 
 
-def read_length(name: str, positions: Mapping[str, Tensor]) -> int:
+def read_config(file: ModelFile, weights: Mapping[str, str], positions: Mapping[str, str]) -> MotionConfig:
+    """Return the shape of the module in a file from the headers of its tensors, and refuse what does not belong.
+
+    Args:
+        file: the file.
+        weights: names in the file by names of ours, the projections still apart.
+        positions: names in the file of the position encodings, by the same without what training put before them.
+    """
+    headers = {key: file.headers[name] for key, name in weights.items()}
+    try:
+        frames = read_length({key: file.headers[name] for key, name in positions.items()})
+        config = config_of(headers, frames)
+        wanted = wanted_shapes(config)
+    except KeyError as error:
+        raise file.refusal(f"lacks {name_in_files(error.args[0])}") from error
+    except ValueError as error:
+        raise file.refusal(f"is not a motion module for SD1.5: {str(error).removesuffix('.')}") from error
+    check_headers(file, headers, wanted)
+    return config
+
+
+def read_length(positions: Headers) -> int:
     """Return the longest clip: the length of the position encodings in the file, or AnimateLCM's where it has none."""
     lengths = set()
-    for key, encoding in positions.items():
-        if not is_sinusoid(encoding):
-            raise MotionFileError(
-                f"{name} has a position encoding that is not the sinusoid ({key}). Learned encodings are not "
-                f"supported. {EXPECTED}."
+    for key, header in positions.items():
+        if len(header.shape) not in (2, 3) or header.shape[-1] % 2 or header.shape[:-2] not in ((), (1,)):
+            raise ValueError(
+                f"it has a position encoding of the shape {header.shape}, which is not the sinusoid ({key})"
             )
-        lengths.add(encoding.shape[-2])
+        if not 2 <= header.shape[-2] <= LONGEST:
+            raise ValueError(f"it has a position encoding for {header.shape[-2]} frames ({key})")
+        lengths.add(header.shape[-2])
     return min(lengths, default=ANIMATELCM_FRAMES)
 
 
-def is_sinusoid(encoding: Tensor) -> bool:
-    """Return whether a position encoding, (..., frames, channels), is the fixed one."""
-    if encoding.ndim < 2 or encoding.shape[-1] % 2:
-        return False
-    # What is left is the rounding of the file's dtype: 2^-9 near 1 in bf16.
-    return torch.allclose(encoding.float(), sinusoid(*encoding.shape[-2:]), rtol=0, atol=2**-8)
+def config_of(weights: Headers, max_frames: int) -> MotionConfig:
+    """Return the shape of a module from the names and shapes of its weights."""
+    return MotionConfig(
+        down_channels=block_widths(weights, "down_blocks"),
+        up_channels=block_widths(weights, "up_blocks"),
+        mid_channels=rows(weights, "mid_block.0.norm.weight", 1) if has_group(weights, "mid_block") else None,
+        down_modules=count_modules(weights, "down_blocks"),
+        up_modules=count_modules(weights, "up_blocks"),
+        max_frames=max_frames,
+        image_encoder=read_image_encoder(weights) if has_group(weights, "image_encoder") else None,
+    )
 
 
-def read_config(name: str, weights: Mapping[str, Tensor], max_frames: int) -> MotionConfig:
-    """Return the shape of the module from the names and shapes of its weights."""
-    try:
-        return MotionConfig(
-            down_channels=block_widths(weights, "down_blocks"),
-            up_channels=block_widths(weights, "up_blocks"),
-            mid_channels=len(weights["mid_block.0.norm.weight"]) if has_group(weights, "mid_block") else None,
-            down_modules=count_modules(weights, "down_blocks"),
-            up_modules=count_modules(weights, "up_blocks"),
-            max_frames=max_frames,
-            image_encoder=read_image_encoder(weights) if has_group(weights, "image_encoder") else None,
-        )
-    except KeyError as error:
-        raise MotionFileError(f"{name} lacks {name_in_files(error.args[0])}. {EXPECTED}. Download it again.") from error
-    except ValueError as error:
-        raise MotionFileError(f"{name} is not a motion module for SD1.5: {error} {EXPECTED}.") from error
-
-
-def read_image_encoder(weights: Mapping[str, Tensor]) -> ImageEncoderConfig:
+def read_image_encoder(weights: Headers) -> ImageEncoderConfig:
     """Return the shape of the image encoder."""
     body = "image_encoder.body"
-    count = len({match[1] for key in weights if (match := re.match(rf"{body}\.(\d+)\.", key))})
+    count = len({match[1] for key in weights if (match := re.match(rf"{body}\.([0-9]{{1,2}})\.", key))})
     blocks = (
         ResidualConfig(
-            channels=len(weights[f"{body}.{i}.block1.weight"]),
-            kernel=weights[f"{body}.{i}.block2.weight"].shape[-1:].numel(),
+            channels=rows(weights, f"{body}.{i}.block1.weight", 4),
+            kernel=weights[f"{body}.{i}.block2.weight"].shape[-1],
             in_conv=f"{body}.{i}.in_conv.weight" in weights,
             skep=f"{body}.{i}.skep.weight" in weights,
         )
         for i in range(count)
+        if rows(weights, f"{body}.{i}.block2.weight", 4)
     )
     return ImageEncoderConfig(tuple(blocks))
 
 
-def has_group(weights: Mapping[str, Tensor], group: str) -> bool:
+def rows(weights: Headers, key: str, dimensions: int) -> int:
+    """Return the first size of a weight that has to have that many dimensions."""
+    shape = weights[key].shape
+    if len(shape) != dimensions:
+        raise ValueError(f"{name_in_files(key)} has the shape {shape}, and {dimensions} dimensions were expected")
+    return shape[0]
+
+
+def has_group(weights: Headers, group: str) -> bool:
     """Whether the module has weights in that group of blocks."""
     return any(key.startswith(f"{group}.") for key in weights)
 
 
-def block_widths(weights: Mapping[str, Tensor], group: str) -> tuple[int, ...]:
+def block_widths(weights: Headers, group: str) -> tuple[int, ...]:
     """Return the channels of each block of the group."""
     numbers = range(max(1, count_blocks(weights, group)))
-    return tuple(len(weights[f"{group}.{number}.0.norm.weight"]) for number in numbers)
+    return tuple(rows(weights, f"{group}.{number}.0.norm.weight", 1) for number in numbers)
 
 
-def count_modules(weights: Mapping[str, Tensor], group: str) -> int:
+def count_modules(weights: Headers, group: str) -> int:
     """Return how many temporal transformers a block of the group has."""
-    pattern = re.compile(rf"{group}\.\d+\.(\d+)\.norm\.weight")
+    pattern = re.compile(rf"{group}\.[0-9]+\.([0-9]+)\.norm\.weight")
     return len({match[1] for key in weights if (match := pattern.fullmatch(key))})
 
 
-def check_weights(name: str, weights: Mapping[str, Tensor], config: MotionConfig) -> None:
-    """Refuse missing, odd, misshapen, quantized and non-finite weights."""
-    wanted = wanted_shapes(name, config)
+def wanted_shapes(config: MotionConfig) -> dict[str, torch.Size]:
+    """Return the shape of every weight that a module of that config has, the projections apart."""
+    with torch.device("meta"):
+        module = MotionModule(config)
+    return {key: weight.shape for key, weight in split_projections(module.state_dict()).items()}
+
+
+def check_headers(file: ModelFile, weights: Headers, wanted: Mapping[str, torch.Size]) -> None:
+    """Refuse missing, odd, misshapen and quantized weights."""
     problems = {
         "lacks": wanted.keys() - weights.keys(),
         "has what no SD1.5 motion module has:": weights.keys() - wanted.keys(),
         "has weights of another shape:": {k for k, w in weights.items() if wanted.get(k, w.shape) != w.shape},
         "has weights that are not of 16 or 32 bits:": {k for k, w in weights.items() if w.dtype not in DTYPES},
     }
-    problem = next(filter(problems.get, problems), None)
-    if problem is None:  # only then can weights be looked at
-        problem = "has weights that are not finite (NaN or infinity):"
-        problems[problem] = {key for key, weight in weights.items() if not weight.isfinite().all()}
-    if problems[problem]:
-        keys = first([name_in_files(key) for key in problems[problem]])
-        raise MotionFileError(f"{name} {problem} {keys}. {EXPECTED}. Download it again.")
+    for problem, keys in problems.items():
+        if keys:
+            raise file.refusal(f"{problem} {first([name_in_files(key) for key in keys])}")
 
 
-def wanted_shapes(name: str, config: MotionConfig) -> dict[str, torch.Size]:
-    """Return the shape of every weight that a module of that config has, the projections apart."""
-    try:
-        with torch.device("meta"):
-            module = MotionModule(config)
-    except ValueError as error:
-        raise MotionFileError(f"{name} is not a motion module for SD1.5: {error}. {EXPECTED}.") from error
-    return {key: weight.shape for key, weight in split_projections(module.state_dict()).items()}
+# Numbers
+
+
+def check_positions(file: ModelFile, positions: Mapping[str, Tensor]) -> None:
+    """Refuse position encodings that are not the fixed one, (frames, channels) or (1, frames, channels)."""
+    sinusoids = {shape: compute_sinusoid(*shape) for shape in {encoding.shape[-2:] for encoding in positions.values()}}
+    for key, encoding in positions.items():
+        # What is left is the rounding of the file's dtype: 2^-9 near 1 in bf16.
+        if not torch.allclose(encoding.float(), sinusoids[encoding.shape[-2:]], rtol=0, atol=2**-8):
+            raise file.refusal(
+                f"has a position encoding that is not the sinusoid ({key})",
+                "Learned encodings are not supported: choose another motion module.",
+            )
+
+
+def check_finite(file: ModelFile, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not numbers."""
+    odd = [name_in_files(key) for key, weight in weights.items() if not weight.isfinite().all()]
+    if odd:
+        raise file.refusal(f"has weights that are not finite (NaN or infinity): {first(odd)}")

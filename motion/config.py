@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+# More than any UNet of SD1.5's kind has. What a file says is held against them before anything is built of that size.
+MAX_CHANNELS = 2**16
+MAX_BLOCKS = 8
+MAX_MODULES = 8
+MAX_KERNEL = 7
+
 
 @dataclass(frozen=True)
 class ResidualConfig:
@@ -19,6 +25,11 @@ class ResidualConfig:
     kernel: int = 1
     in_conv: bool = False
     skep: bool = False
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+        if not self.kernel % 2 or self.kernel > MAX_KERNEL:
+            raise ValueError(f"a convolution of its image encoder has a kernel of {self.kernel}, which has to be odd.")
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,12 @@ class MotionConfig:
     image_encoder: ImageEncoderConfig | None = None
 
     def __post_init__(self) -> None:
+        blocks = max(len(self.down_channels), len(self.up_channels))
+        modules = max(self.down_modules, self.up_modules)
+        if blocks > MAX_BLOCKS or modules > MAX_MODULES:
+            raise ValueError(f"it has up to {blocks} blocks in a row and {modules} temporal transformers in a block.")
         for channels in {*self.down_channels, *self.up_channels, self.mid_channels or self.heads}:
+            check_channels(channels)
             if channels % self.heads:
                 raise ValueError(
                     f"{channels} channels cannot be split into {self.heads} attention heads of equal width."
@@ -86,3 +102,9 @@ class MotionConfig:
                 f"its image encoder has levels of {self.image_encoder.channels} channels, its down blocks have "
                 f"{self.down_channels}."
             )
+
+
+def check_channels(channels: int) -> None:
+    """Refuse a width that no UNet has."""
+    if not 0 < channels <= MAX_CHANNELS:
+        raise ValueError(f"{channels} channels are not 1 to {MAX_CHANNELS}.")

@@ -34,19 +34,14 @@ DIFFUSERS_LAYERS = layers(("norm1", "norm2", "norm3"), ("attn1", "attn2"))
 OUR_LAYERS = PUBLISHED_LAYERS | DIFFUSERS_LAYERS
 THEIR_LAYERS = {ours: theirs for theirs, ours in PUBLISHED_LAYERS.items()}
 
-WRAPPER = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of data-parallel training and of torch.compile
-BLOCK = r"(down_blocks\.\d+|mid_block|up_blocks\.\d+)"
-FILE_KEY = re.compile(BLOCK + r"\.motion_modules\.(\d+)\.(?:temporal_transformer\.)?(.+)")
-OUR_KEY = re.compile(BLOCK + r"\.(\d+)\.(.+)")
+NUMBER = "[0-9]{1,2}"  # no UNet has a hundred blocks
+BLOCK = rf"(down_blocks\.{NUMBER}|mid_block|up_blocks\.{NUMBER})"
+FILE_KEY = re.compile(rf"{BLOCK}\.motion_modules\.({NUMBER})\.(?:temporal_transformer\.)?(.+)")
+OUR_KEY = re.compile(rf"{BLOCK}\.({NUMBER})\.(.+)")
 THEIR_ENCODER, OUR_ENCODER = "img_encoder.", "image_encoder."
 POSITION = re.compile(
     r"transformer_blocks\.0\.(?:attention_blocks\.\d+\.pos_encoder\.(?:pe|pos_encoding)|pos_embed\.pe)"
 )
-
-
-def without_wrapper(key: str) -> str:
-    """Take off what training loops put before every key."""
-    return WRAPPER.sub("", key)
 
 
 def is_position(key: str) -> bool:

@@ -30,7 +30,7 @@ def train(config: Config) -> Path:
     """Train a stage to its end, from its newest checkpoint where there is one, and return the file that it writes.
 
     Raises:
-        ConfigError, DataError, MotionFileError: if something that the configuration names cannot be used.
+        ConfigError, DataError, ModelFileError: if something that the configuration names cannot be used.
     """
     entries = find_entries(config.data.sources)
     training = config.training

@@ -238,7 +238,7 @@ def build_stage(config: Config) -> Stage:
     """Load what a stage is trained on.
 
     Raises:
-        ConfigError, MotionFileError: if a file is not what it should be.
+        ConfigError, ModelFileError: if a file is not what it should be.
     """
     networks = config.networks
     base = Base.load(networks.base, config.training.gradient_checkpointing)

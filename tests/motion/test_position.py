@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from animatelcm.motion.position import sinusoid
+from animatelcm.motion.position import kept_sinusoid, sinusoid
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 
 
@@ -29,3 +29,11 @@ def test_a_shorter_clip_has_the_first_positions_of_a_longer_one() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_is_rounded_once(dtype: torch.dtype) -> None:
     assert torch.equal(sinusoid(32, 64, dtype), sinusoid(32, 64).to(dtype))
+
+
+def test_what_a_clip_needs_is_kept_and_what_a_file_may_ask_for_is_not() -> None:
+    assert sinusoid(64, 1280) is sinusoid(64, 1280)
+    kept = kept_sinusoid.cache_info().currsize
+    for frames in range(4000, 4006):
+        assert sinusoid(frames, 1280).shape == (frames, 1280)
+    assert kept_sinusoid.cache_info().currsize == kept

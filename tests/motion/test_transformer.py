@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from animatelcm.motion import transformer
 from animatelcm.motion.config import MotionConfig
 from animatelcm.motion.grammar import is_position, join_projections, our_key
-from animatelcm.motion.position import sinusoid
+from animatelcm.motion.position import kept_sinusoid, sinusoid
 from animatelcm.motion.transformer import MotionModule, TemporalTransformer
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
@@ -151,7 +151,7 @@ def test_half_precision_stays_near(dtype: torch.dtype) -> None:
 def test_trains_after_it_sampled() -> None:
     """The shared position encoding may come from inference mode, whose tensors autograd refuses to keep."""
     block = TemporalTransformer(32, HEADS, torch.nn)
-    sinusoid.cache_clear()
+    kept_sinusoid.cache_clear()
     with torch.inference_mode():
         block(noise(5, 32, 2, 2), 5)
     block(noise(5, 32, 2, 2), 5).square().sum().backward()
