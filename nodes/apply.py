@@ -10,7 +10,9 @@ from ..motion.attach import attach_motion
 from ..sampling.model_sampling import apply_schedule
 from ..sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule
 from . import folders
+from .checked import checked
 from .compatibility import known
+from .inputs import FileInput
 from .load_motion_module import MotionModule
 from .loras import merge_lora
 from .preflight import with_advice, with_mask_check
@@ -24,6 +26,7 @@ SCHEDULES = {
 }
 
 
+@checked
 class AnimateLCMApply(io.ComfyNode):
     """Puts w' = w0 + α * style + β * acceleration + γ * motion on a model (Eq. 2 of the AnimateLCM paper)."""
 
@@ -69,9 +72,6 @@ class AnimateLCMApply(io.ComfyNode):
         cls, acceleration_lora: str | None = None, style_lora: str | None = None, schedule: str | None = None
     ) -> bool | str:
         """Check what is chosen here; what is missing, or handed over by another node, is None at this time."""
-        choices = [AUTOMATIC, *SCHEDULES, MODELS_OWN]
-        if schedule is not None and schedule not in choices:
-            return f"'{schedule}' is not a schedule. Expected one of {', '.join(choices)}."
         chosen = [name for name in (acceleration_lora, style_lora) if name not in (None, folders.NONE)]
         return next(filter(None, (folders.missing(folders.LORAS, name) for name in chosen)), True)
 
@@ -113,10 +113,10 @@ def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | N
     return None if choice == MODELS_OWN else SCHEDULES[choice]
 
 
-def _lora(name: str, example: str) -> io.Combo.Input:
+def _lora(name: str, example: str) -> FileInput:
     default = folders.default_acceleration_lora() if name == "acceleration_lora" else folders.NONE
     tooltip = f"A file of the folder models/loras: {example}; or none. It is merged into the weights before sampling."
-    return io.Combo.Input(name, options=folders.loras(), default=default, tooltip=tooltip)
+    return FileInput(name, options=folders.loras(), default=default, tooltip=tooltip)
 
 
 def _weight(name: str, default: float, letter: str, what: str) -> io.Float.Input:

@@ -4,10 +4,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..sampling.model_sampling import consistency_sampler, sample_sigmas
+from .checked import checked
 from .compatibility import known
 from .inputs import denoise_input, steps_input
 
 
+@checked
 class AnimateLCMSigmas(io.ComfyNode):
     """Gives the noise levels of a model's schedule."""
 
@@ -33,6 +35,7 @@ class AnimateLCMSigmas(io.ComfyNode):
         return io.NodeOutput(sample_sigmas(model, steps, denoise))
 
 
+@checked
 class AnimateLCMSamplerSelect(io.ComfyNode):
     """Gives the consistency sampler."""
 

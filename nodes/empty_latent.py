@@ -4,10 +4,12 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
+from .checked import checked
 from .compatibility import known
 from .inputs import frames_input, size_input
 
 
+@checked
 class AnimateLCMEmptyLatent(io.ComfyNode):
     """Makes an empty latent of as many frames as the video has."""
 

@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..motion.attach_image import Pictures, attach_pictures, check_encoder
+from .checked import checked
 from .compatibility import known
 from .inputs import frames_input, size_input
 
@@ -26,6 +27,7 @@ class PictureError(ValueError):
     """A picture, or a number that goes with it, cannot be used."""
 
 
+@checked
 class AnimateLCMImageToVideo(io.ComfyNode):
     """Lets a video start from a picture, or pass through several."""
 
@@ -165,8 +167,6 @@ def cropped(image: Tensor, width: int, height: int) -> Tensor:
 
 def check_picture(image: Tensor) -> None:
     """Refuse what is no RGB picture of some size."""
-    if image.ndim != 4 or not len(image):
-        raise PictureError(f"The image has the shape {tuple(image.shape)}. Expected (pictures, height, width, 3).")
     height, width, channels = image.shape[1:]
     if channels != 3:
         raise PictureError(

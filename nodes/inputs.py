@@ -3,6 +3,10 @@
 from comfy_api.latest import io
 
 
+class FileInput(io.Combo.Input):
+    """A choice among files. One that is not in the list may be there all the same: "clip.mp4 [output]", for one."""
+
+
 def steps_input() -> io.Int.Input:
     """How many consistency steps to take."""
     tooltip = "Number of steps, 1 to 100: 4 as a rule, 6 to 8 for more detail, 2 for speed."

@@ -6,6 +6,7 @@ from ..layout.boxes import EASINGS, RANGES, Keyframe, Layout, LayoutError
 from ..layout.draw import HINTS, hints
 from ..layout.parse import read_layout
 from ..layout.preview import preview
+from .checked import checked
 from .compatibility import known
 from .inputs import frames_input, size_input
 
@@ -19,6 +20,7 @@ START = """{"boxes": [
 ]}"""
 
 
+@checked
 class AnimateLCMLayout(io.ComfyNode):
     """A layout from its text, which the page also lets people draw."""
 
@@ -59,6 +61,7 @@ class AnimateLCMLayout(io.ComfyNode):
         return io.NodeOutput(read_layout(text))
 
 
+@checked
 class AnimateLCMLayoutBox(io.ComfyNode):
     """One keyframe of one box; several in a row make a layout."""
 
@@ -110,6 +113,7 @@ class AnimateLCMLayoutBox(io.ComfyNode):
         return io.NodeOutput((layout or Layout()).with_keyframe(name, prompt, keyframe))
 
 
+@checked
 class AnimateLCMLayoutPreview(io.ComfyNode):
     """The boxes over time as a picture."""
 
@@ -137,6 +141,7 @@ class AnimateLCMLayoutPreview(io.ComfyNode):
         return io.NodeOutput(picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
+@checked
 class AnimateLCMLayoutHints(io.ComfyNode):
     """The boxes as a ControlNet knows them."""
 

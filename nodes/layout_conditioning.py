@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..layout.boxes import Layout
 from ..layout.draw import masks
+from .checked import checked
 from .compatibility import known
 from .gligen import at_boxes
 from .inputs import frames_input, size_input
@@ -21,6 +22,7 @@ class LayoutConditioningError(ValueError):
     """A layout cannot be used as a prompt."""
 
 
+@checked
 class AnimateLCMLayoutConditioning(io.ComfyNode):
     """Prompts that are seen in their boxes only, wherever these go."""
 

@@ -5,11 +5,14 @@ from comfy_api.latest import io
 
 from ..motion.attach import load_motion_module
 from . import folders
+from .checked import checked
 from .compatibility import known
+from .inputs import FileInput
 
 MotionModule = io.Custom("ANIMATELCM_MOTION_MODULE")
 
 
+@checked
 class AnimateLCMLoadMotionModule(io.ComfyNode):
     """Reads a motion module."""
 
@@ -22,7 +25,7 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
             description="Reads the weights that make the frames of a video move together: AnimateLCM's or another "
             "SD1.5 motion module of the AnimateDiff family.",
             inputs=[
-                io.Combo.Input(
+                FileInput(
                     "motion_module",
                     options=folders.motion_modules(),
                     tooltip="A .safetensors or .ckpt file of the folder models/animatediff_models, for SD1.5: "

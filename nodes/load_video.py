@@ -5,8 +5,9 @@ import logging
 from comfy_api.latest import io
 
 from ..video.read import Excerpt, read_video
+from .checked import checked
 from .compatibility import known
-from .inputs import frames_input, size_input
+from .inputs import FileInput, frames_input, size_input
 from .progress import on_frame
 from .videos import MissingVideoError, find_video, videos
 
@@ -14,6 +15,7 @@ DEFAULT_FPS = 8.0  # what motion modules are trained at
 CROP = " The middle of the picture is used where the shape differs."
 
 
+@checked
 class AnimateLCMLoadVideo(io.ComfyNode):
     """Reads as much of a video as is asked for."""
 
@@ -27,7 +29,7 @@ class AnimateLCMLoadVideo(io.ComfyNode):
             "it to size. Only the frames asked for are kept in memory.",
             # The page puts its upload button behind all required inputs: one that is added later has to be optional
             inputs=[
-                io.Combo.Input(
+                FileInput(
                     "video",
                     options=videos(),
                     upload=io.UploadType.video,

@@ -4,10 +4,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..video.colours import match_colours
+from .checked import checked
 from .compatibility import known
 from .progress import on_frame
 
 
+@checked
 class AnimateLCMMatchColors(io.ComfyNode):
     """Takes back the colours that a video drifted away from."""
 

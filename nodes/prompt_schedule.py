@@ -8,12 +8,14 @@ from comfy_api.latest import io, ui
 from ..prompts.mixing import MIXINGS, Mix, as_long_as_each_other, mixed, mixes, stretches
 from ..prompts.parse import PromptError, at_frames, read_prompts
 from ..prompts.preview import preview
+from .checked import checked
 from .compatibility import known
 from .inputs import frames_input
 
 START = "0: a red circle moving right\n16: a blue circle moving left"
 
 
+@checked
 class AnimateLCMPromptSchedule(io.ComfyNode):
     """Prompts that change over time, as a conditioning with a row per frame."""
 

@@ -10,11 +10,13 @@ from comfy_api.latest import io
 
 from ..sampling.model_sampling import consistency_sampler, sample_sigmas
 from ..sampling.noise import initial_noise
+from .checked import checked
 from .compatibility import known
 from .inputs import denoise_input, steps_input
 from .preflight import check_before_sampling, check_finite
 
 
+@checked
 class AnimateLCMSampler(io.ComfyNode):
     """Samples all frames of a video together, with the consistency step."""
 

@@ -4,11 +4,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..video.write import FORMATS, VideoSettings, write_video
+from .checked import checked
 from .compatibility import known
 from .progress import on_frame
 from .saving import graph, next_path, shown, temporary_folder
 
 
+@checked
 class AnimateLCMSaveVideo(io.ComfyNode):
     """Saves frames as a video, with the graph that made them."""
 
@@ -61,8 +63,8 @@ class AnimateLCMSaveVideo(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, format: str | None = None) -> bool | str:
-        """Check the format that is chosen here; one that is missing, or handed over, is None at this time."""
-        return format in (None, *FORMATS) or f"'{format}' is not a format. Expected one of {', '.join(FORMATS)}."
+        """Have the format checked before anything runs."""
+        return True
 
     @classmethod
     def execute(

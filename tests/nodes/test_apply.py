@@ -145,7 +145,7 @@ def test_a_missing_lora_is_said_before_the_run(name: str, save_model: SaveModel)
 
 def test_an_unknown_schedule_is_said_before_the_run() -> None:
     message = AnimateLCMApply.validate_inputs("none", "none", "karras")
-    assert message.startswith("'karras' is not a schedule. Expected one of automatic")
+    assert message.startswith("schedule of 'Apply AnimateLCM' is the text 'karras'. Expected one of: automatic")
 
 
 def test_what_another_node_hands_over_is_not_checked_before_the_run() -> None:

@@ -100,9 +100,9 @@ def test_every_frame_has_its_own_region(model: ModelPatcher, clip: Any) -> None:
 
 def test_width_and_height_are_the_videos(model: ModelPatcher, clip: Any) -> None:
     wide = Box("wide", (Keyframe(0, 0.1, 0.5, 0.9, 0.25),), "a red circle")
-    whole, noise = encode(clip, "a blue background"), NOISE[:, :, :4].repeat(1, 1, 1, 2)
-    given = AnimateLCMLayoutConditioning.execute(clip, whole, Layout((wide,)), 128, 32, FRAMES, 0.7)[0]
-    share = 0.7 * masks(Layout((wide,)), FRAMES, 16, 4)[0, :, None]
+    whole, noise = encode(clip, "a blue background"), NOISE.repeat(1, 1, 1, 2)
+    given = AnimateLCMLayoutConditioning.execute(clip, whole, Layout((wide,)), 128, 64, FRAMES, 0.7)[0]
+    share = 0.7 * masks(Layout((wide,)), FRAMES, 16, 8)[0, :, None]
     expected = torch.lerp(predict(model, whole, noise), predict(model, encode(clip, wide.prompt), noise), share)
     assert_same(predict(model, given, noise), expected)
 

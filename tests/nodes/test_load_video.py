@@ -1,6 +1,5 @@
 """Load AnimateLCM Video: which files there are, and what is said of those that are not."""
 
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import torch
 from animatelcm.nodes.load_video import AnimateLCMLoadVideo
 from animatelcm.nodes.videos import NAMED, videos
-from animatelcm.video.frames import VideoError
 from animatelcm.video.write import VideoSettings, write_video
 
 EXAMPLE = "animatelcm_example_circle.mp4"
@@ -114,12 +112,6 @@ def test_a_video_that_tells_no_rate_has_eight_frames_a_second(
     monkeypatch.setattr("animatelcm.nodes.load_video.read_video", lambda *inputs: (torch.zeros(4, 8, 8, 3), 0.0))
     assert load("clip.mp4")[1] == 8
     assert "clip.mp4 does not say how fast it plays" in caplog.text
-
-
-def test_a_start_that_is_no_number_is_named(input_folder: Path) -> None:
-    add(input_folder / "clip.mp4")
-    with pytest.raises(VideoError, match="start of an excerpt is nan"):
-        AnimateLCMLoadVideo.execute("clip.mp4", math.nan, 4, 1, 64, 64)
 
 
 def test_an_interrupt_stops_it(input_folder: Path) -> None:

@@ -114,4 +114,4 @@ def test_an_interrupt_stops_it_and_leaves_nothing(output: Path) -> None:
 
 def test_an_unknown_format_is_said_before_the_run() -> None:
     assert AnimateLCMSaveVideo.validate_inputs("GIF") is True
-    assert "'AVI' is not a format" in str(AnimateLCMSaveVideo.validate_inputs("AVI"))
+    assert "the text 'AVI'. Expected one of: MP4" in str(AnimateLCMSaveVideo.validate_inputs("AVI"))
