@@ -32,6 +32,7 @@ from animatelcm.layout.parse import read_layout  # noqa: E402 - likewise
 from animatelcm.layout.preview import preview  # noqa: E402 - likewise
 from animatelcm.prompts.mixing import mixes  # noqa: E402 - likewise
 from animatelcm.prompts.preview import preview as schedule_preview  # noqa: E402 - likewise
+from animatelcm.sampling.windows import WindowPlan, windows  # noqa: E402 - likewise
 from animatelcm.video.colours import match_colours  # noqa: E402 - likewise
 
 HELP = ROOT / "web" / "docs"
@@ -71,6 +72,7 @@ def draw_films(server: Server) -> None:
     save(rows({name: film(server, graph) for name, graph in styled.items()}), HELP / "weights.png")
     draw_layout()
     draw_schedule()
+    save(windows_over_time(), HELP / "long_clip.png")
     drifting = drifted(video)
     save(rows({"before": drifting, "after": recoloured(drifting)}), HELP / "colours.png")
 
@@ -89,6 +91,21 @@ def draw_schedule() -> None:
     """What the prompt schedule shows of its own example."""
     prompts = {0: "a red circle moving right", 16: "a blue circle moving left"}
     save(pictured(schedule_preview(mixes(prompts, 2 * FRAMES, "linear")))[0], HELP / "prompt_schedule.png")
+
+
+def windows_over_time() -> Image.Image:
+    """The windows of 64 frames at the first four steps: a row of bars each, one above the other where they overlap."""
+    plan, wide, tall = WindowPlan(), 8, 12  # pixels of a frame, of a bar
+    sheet = Image.new("RGB", (LABEL + 4 * FRAMES * wide, 4 * 4 * tall), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
+    for step in range(4):
+        top = step * 4 * tall
+        pen.text((0, top + 1.5 * tall), f"step {step + 1}", "black", font, anchor="lm")
+        for i, window in enumerate(windows(plan, 4 * FRAMES, step)):
+            left, y = LABEL + window[0] * wide, top + (i % 2) * (tall + 2)
+            box = [left + 1, y, left + len(window) * wide - 2, y + tall]
+            pen.rounded_rectangle(box, 4, fill=(96, 165, 250) if i % 2 else (251, 146, 60))
+    return sheet
 
 
 def text_of_layout() -> str:

@@ -257,7 +257,7 @@ def check_frames(frames: int, config: MotionConfig) -> None:
     if frames > config.max_frames:
         raise MotionModelError(
             f"The clip has {frames} frames, and the motion module has positions for {config.max_frames}. "
-            f"Choose {config.max_frames} frames or fewer."
+            f"Choose {config.max_frames} frames or fewer, or put 'AnimateLCM Long Clip' before the sampler."
         )
 
 

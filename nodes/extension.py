@@ -11,6 +11,7 @@ from .layout import AnimateLCMLayout, AnimateLCMLayoutBox, AnimateLCMLayoutHints
 from .layout_conditioning import AnimateLCMLayoutConditioning
 from .load_motion_module import AnimateLCMLoadMotionModule
 from .load_video import AnimateLCMLoadVideo
+from .long_clip import AnimateLCMLongClip
 from .match_colours import AnimateLCMMatchColors
 from .mini import register_mini
 from .prompt_schedule import AnimateLCMPromptSchedule
@@ -41,4 +42,5 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMLayoutHints,
             AnimateLCMLayoutConditioning,
             AnimateLCMPromptSchedule,
+            AnimateLCMLongClip,
         ]

@@ -29,6 +29,6 @@ def frames_input(least: str = "at least 2") -> io.Int.Input:
     """How long the video is; `least` is what a node says of few frames."""
     tooltip = (
         f"Length in frames, {least}. Motion modules are trained on 16 frames, which is 2 seconds at 8 frames per "
-        "second; they end at some length, AnimateLCM's at 64."
+        "second; they end at some length, AnimateLCM's at 64, and 'AnimateLCM Long Clip' goes on from there."
     )
     return io.Int.Input("frames", default=16, min=1, max=4096, tooltip=tooltip)

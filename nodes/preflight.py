@@ -113,14 +113,15 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
             "This model has no motion module, so every frame would be a video of its own. Put 'Apply AnimateLCM' "
             "between the checkpoint and the sampler. For the image model on every frame set its γ gamma to 0."
         )
-    longest = frames if "context_handler" in model.model_options else config.max_frames  # windows are short themselves
-    if not 2 <= frames <= longest:
+    windowed = "context_handler" in model.model_options  # windows are short themselves
+    if not 2 <= frames <= (frames if windowed else config.max_frames):
         raise PreflightError(
             f"The latent has {frames} frame{'s' if frames > 1 else ''}. This motion module works on 2 to "
             f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of 'Empty AnimateLCM Latent' or "
-            "'AnimateLCM Image to Video', or the batch size of another node."
+            "'AnimateLCM Image to Video', or the batch size of another node. For longer clips put 'AnimateLCM Long "
+            "Clip' before the sampler."
         )
-    if not TRAINED_FRAMES <= frames <= 2 * TRAINED_FRAMES:
+    if not (windowed or TRAINED_FRAMES <= frames <= 2 * TRAINED_FRAMES):
         logging.warning(
             "AnimateLCM: %d frames; motion modules are trained on %d, and move less well far from it.",
             frames,

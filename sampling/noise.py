@@ -5,6 +5,7 @@ ComfyUI, and depends neither on how many frames follow it nor on how the clip is
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,5 +32,31 @@ def frame_noise(shape: Sequence[int], seed: int, sigma: float, frame: int) -> Te
 
     The level counts, not the number of the step: a sample that is split in two goes on with new noise.
     """
-    digest = hashlib.blake2b(f"{seed} {sigma:.4f} {frame}".encode(), digest_size=8).digest()
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(int.from_bytes(digest, "big")))
+    return torch.randn(tuple(shape), generator=_generator(seed, f"{sigma:.4f}", frame))
+
+
+def repeated(noise: Tensor, seed: int, length: int, strength: float) -> Tensor:
+    """Return noise, (frames, ...), whose frames from number `length` on repeat the first `length`, block by block.
+
+    Each block has them in an order of its own, which depends on the seed and on the block's number alone: FreeNoise's
+    idea (https://arxiv.org/abs/2310.15169). What is seen in one window is then seen in the next.
+
+    Args:
+        noise: standard normal, independent from frame to frame.
+        seed: of the sample.
+        length: of a window, in frames.
+        strength: 0 to 1, the share in a frame's variance; at 0 nothing is repeated.
+    """
+    first, more = noise[:length], noise[length:]
+    orders = [_order(seed, length, block) for block in range(1, math.ceil(len(noise) / length))]
+    again = torch.cat([first[order] for order in orders] or [more])[: len(more)]
+    return torch.cat((first, math.sqrt(strength) * again + math.sqrt(1 - strength) * more))
+
+
+def _order(seed: int, length: int, block: int) -> Tensor:
+    return torch.randperm(length, generator=_generator(seed, "block", block))
+
+
+def _generator(*numbers: object) -> torch.Generator:
+    digest = hashlib.blake2b(" ".join(map(str, numbers)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

@@ -111,6 +111,16 @@ INPUTS = {
         "after": "",
         "mixing": "linear",
     },
+    "AnimateLCMLongClip": {
+        "model": None,
+        "length": 16,
+        "overlap": 2,
+        "loop": False,
+        "repeat_noise": 1.0,
+        "windows": "moving",
+        "weights": "pyramid",
+        "stride": 1,
+    },
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -129,6 +139,7 @@ OUTPUTS = {
     "AnimateLCMLayoutHints": ["images"],
     "AnimateLCMLayoutConditioning": ["conditioning"],
     "AnimateLCMPromptSchedule": ["conditioning"],
+    "AnimateLCMLongClip": ["model"],
 }
 OPTIONAL = {
     ("AnimateLCMApply", "clip"),
@@ -197,7 +208,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 44
+    assert len(numbers) == 48
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max

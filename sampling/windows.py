@@ -1,0 +1,148 @@
+"""Windows over a long clip: which frames are seen together at a step, and what share each window has in a frame.
+
+A motion module sees one window of frames at a time. Where two windows meet, the movement may break; so where they meet
+changes from step to step, and a join of one step is in the middle of a window of the next.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+Window = tuple[int, ...]  # numbers of frames, in their order
+MOVING, FIXED, UNIFORM = "moving", "fixed", "uniform"
+PYRAMID, FLAT = "pyramid", "flat"
+LAYOUTS, WEIGHTS = (MOVING, FIXED, UNIFORM), (PYRAMID, FLAT)
+
+
+class WindowError(ValueError):
+    """Windows that cannot cover a clip."""
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How windows are laid over a clip.
+
+    Attributes:
+        length: the most frames of a window, at least 2.
+        overlap: the frames that two neighbours share, less than the length.
+        loop: whether the last frame leads into the first; windows then go over the end.
+        layout: "moving" changes where windows meet from step to step; "fixed" does not, and all windows are of the
+            whole length; "uniform" adds windows of every 2nd, 4th ... frame up to `stride`, as AnimateDiff's first
+            implementations did.
+        stride: for "uniform", how many such distances there are: 1 is neighbouring frames only.
+        weights: of a frame in its window, "pyramid" (the more the nearer to the middle) or "flat".
+
+    Raises:
+        WindowError: if a number is out of its range.
+    """
+
+    length: int = 16
+    overlap: int = 2
+    loop: bool = False
+    layout: str = MOVING
+    stride: int = 1
+    weights: str = PYRAMID
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.length:
+            raise WindowError(
+                f"Windows of {self.length} frames cannot overlap by {self.overlap}. Choose an overlap from 0 to "
+                f"{self.length - 1}."
+            )
+
+
+@lru_cache(maxsize=256)
+def windows(plan: WindowPlan, frames: int, step: int) -> tuple[Window, ...]:
+    """Return the windows at a step, counted from 0, of a clip of `frames` frames; each frame is in at least one."""
+    if frames <= plan.length:
+        return (tuple(range(frames)),)
+    if plan.layout == UNIFORM:
+        return tuple(_uniform(plan, frames, step))
+    phase = halving(step) if plan.layout == MOVING else 0.0
+    if plan.loop:
+        return tuple(_ring(plan, frames, phase))
+    return tuple(_row(plan, frames, phase) if plan.layout == MOVING else _whole(plan, frames))
+
+
+def shares(windows: Sequence[Window], weights: str) -> list[list[float]]:
+    """Return the share of each window in each of its frames: those of a frame add up to 1."""
+    raw = [_weights(len(window), weights) for window in windows]
+    total: dict[int, float] = {}
+    for window, values in zip(windows, raw, strict=True):
+        for frame, value in zip(window, values, strict=True):
+            total[frame] = total.get(frame, 0.0) + value
+    return [
+        [value / total[frame] for frame, value in zip(window, values, strict=True)]
+        for window, values in zip(windows, raw, strict=True)
+    ]
+
+
+def halving(step: int) -> float:
+    """Return 0, 1/2, 1/4, 3/4, 1/8 ...: each as far as can be from all before (van der Corput's sequence)."""
+    value, place = 0.0, 0.5
+    while step:
+        value += place * (step & 1)
+        step, place = step >> 1, place / 2
+    return value
+
+
+def _weights(length: int, kind: str) -> list[float]:
+    return [1.0] * length if kind == FLAT else [float(min(i + 1, length - i)) for i in range(length)]
+
+
+def _row(plan: WindowPlan, frames: int, phase: float) -> list[Window]:
+    """Windows one after the other, all as long but the first and the last, moved back by a share of one."""
+    count = -(-(frames - plan.overlap) // (plan.length - plan.overlap))
+    step = (frames - plan.overlap) / count
+    edges = [min(max(_rounded((i - phase) * step), 0), frames - plan.overlap) for i in range(count + 1 + (phase > 0))]
+    shortest = plan.length // 2  # a motion module knows little of fewer
+    found = []
+    for start, end in itertools.pairwise(edges):
+        stop = max(end + plan.overlap, shortest)
+        found.append(tuple(range(min(start, frames - shortest), stop)))
+    return found
+
+
+def _ring(plan: WindowPlan, frames: int, phase: float) -> list[Window]:
+    """Windows around a loop, all as long to within a frame, moved on by a share of one."""
+    count = -(-frames // (plan.length - plan.overlap))
+    shift = round(phase * frames / count)
+    edges = [shift + _rounded(i * frames / count) for i in range(count + 1)]
+    spans = [range(start, end + plan.overlap) for start, end in itertools.pairwise(edges)]
+    return [tuple(frame % frames for frame in span) for span in spans]
+
+
+def _rounded(position: float) -> int:
+    """Round halves up: Python rounds them to even numbers, which may be two apart."""
+    return math.floor(position + 0.5)
+
+
+def _whole(plan: WindowPlan, frames: int) -> list[Window]:
+    """Windows of the whole length; the last is moved back to end with the clip."""
+    starts = [*range(0, frames - plan.length, plan.length - plan.overlap), frames - plan.length]
+    return [tuple(range(start, start + plan.length)) for start in starts]
+
+
+def _uniform(plan: WindowPlan, frames: int, step: int) -> list[Window]:
+    """Windows of neighbouring frames, of every 2nd, 4th ... frame, begun somewhere else at each step."""
+    found: list[Window] = []
+    for distance in (2**i for i in range(plan.stride)):
+        span = (plan.length - 1) * distance + 1
+        if span > frames:
+            break
+        begin, room = round(halving(step) * frames), plan.length * distance - plan.overlap
+        for start in range(begin, begin + frames, room):
+            if not plan.loop and start % frames + span > frames:
+                found += [
+                    _every(distance, frames - span, plan.length, frames),
+                    _every(distance, 0, plan.length, frames),
+                ]
+            else:
+                found.append(_every(distance, start, plan.length, frames))
+    return list(dict.fromkeys(found))
+
+
+def _every(distance: int, start: int, length: int, frames: int) -> Window:
+    return tuple((start + i * distance) % frames for i in range(length))
