@@ -9,8 +9,11 @@ from comfy import sd1_clip
 from comfy.supported_models_base import ClipTarget
 from torch import Tensor, nn
 
+from ..files.refusal import ModelFileError
+
 WIDTH = 64
 ROWS = 128
+TOKENS = 49408  # of CLIP's vocabulary
 TEXT_CONFIG = {
     "num_hidden_layers": 2,
     "hidden_size": WIDTH,
@@ -23,14 +26,14 @@ TEXT_CONFIG = {
 
 
 class MappedEmbedding(nn.Module):
-    """CLIP's 49408 tokens on a few rows: words that mean the same share one, unknown words too."""
+    """CLIP's tokens on a few rows: words that mean the same share one, unknown words too."""
 
     token_map: Tensor
 
     def __init__(self, dtype: torch.dtype | None, device: Any, operations: Any) -> None:
         super().__init__()
         self.rows = operations.Embedding(ROWS, WIDTH, dtype=dtype, device=device)
-        self.register_buffer("token_map", torch.zeros(49408, dtype=torch.int32, device=device))
+        self.register_buffer("token_map", torch.zeros(TOKENS, dtype=torch.int32, device=device))
 
     @property
     def weight(self) -> Tensor:
@@ -43,7 +46,30 @@ class MappedEmbedding(nn.Module):
         # The file has CLIP's name for the table, as tools that read SD1.5 checkpoints expect.
         if f"{prefix}weight" in state_dict:
             state_dict[f"{prefix}rows.weight"] = state_dict.pop(f"{prefix}weight")
+            check_vocabulary(state_dict[f"{prefix}rows.weight"], state_dict.get(f"{prefix}token_map"))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def check_vocabulary(table: Tensor, token_map: Tensor | None) -> None:
+    """Refuse a checkpoint whose words point beyond its table of embeddings.
+
+    Raises:
+        ModelFileError: if the table or the map has another shape, or the map names rows that there are not.
+    """
+    if table.shape != (ROWS, WIDTH):
+        reason = f"has a table of words of the shape {tuple(table.shape)}, not {(ROWS, WIDTH)}"
+    elif token_map is None:
+        reason = "has no token map"
+    elif token_map.shape != (TOKENS,):
+        reason = f"has a token map of the shape {tuple(token_map.shape)}, not {(TOKENS,)}"
+    elif not ((token_map >= 0) & (token_map < ROWS)).all():
+        reason = f"has a token map that points beyond its table of {ROWS} rows"
+    else:
+        return
+    raise ModelFileError(
+        f"The text encoder of this checkpoint of the mini family {reason}. Expected the checkpoint that comes with "
+        "this pack. Take models/checkpoints/animatelcm_mini_synthetic.safetensors from it again."
+    )
 
 
 class MiniTextModel(comfy.clip_model.CLIPTextModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,14 @@ from animatelcm.distill.lora import Lora
 from animatelcm.distill.stages import build_base
 from animatelcm.distill.text import encode_text
 from animatelcm.distill.unet import build_controlnet, noise
+from animatelcm.files.refusal import ModelFileError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ["a large red circle moving right on a blue background", "", "gibberish, and a green square"]
 
 
@@ -44,6 +47,37 @@ def loaded(base: nn.ModuleDict, autoencoder: nn.Module, tmp_path_factory: pytest
     register_mini()
     path = write(tmp_path_factory.mktemp("mini") / "mini.safetensors", checkpoint_weights(base, autoencoder))
     return comfy.sd.load_checkpoint_guess_config(str(path))[:3]
+
+
+TABLE = "cond_stage_model.transformer.text_model.embeddings.token_embedding."
+Weights = dict[str, Tensor]
+
+
+def with_map(change: Callable[[Tensor], Tensor]) -> Callable[[Weights], Weights]:
+    return lambda weights: weights | {f"{TABLE}token_map": change(weights[f"{TABLE}token_map"])}
+
+
+VOCABULARIES: dict[str, tuple[Callable[[Weights], Weights], str]] = {
+    "a word beyond the table": (with_map(lambda m: m.index_fill(0, torch.tensor(320), 128)), "beyond its table"),
+    "a word before the table": (with_map(lambda m: m.index_fill(0, torch.tensor(320), -1)), "beyond its table"),
+    "words that are no numbers": (with_map(lambda m: m.float().fill_(torch.nan)), "beyond its table of 128 rows"),
+    "fewer words": (with_map(lambda m: m[:77]), r"shape \(77,\), not \(49408,\)"),
+    "no words": (lambda weights: {k: w for k, w in weights.items() if "token_map" not in k}, "has no token map"),
+    "a smaller table": (lambda w: w | {f"{TABLE}weight": torch.zeros(100, 64)}, r"shape \(100, 64\), not \(128, 64\)"),
+}
+
+
+@pytest.mark.parametrize("case", VOCABULARIES)
+def test_a_vocabulary_that_does_not_fit_is_refused_at_loading(case: str, tmp_path: Path) -> None:
+    import comfy.sd
+    from animatelcm.nodes.mini import register_mini
+
+    register_mini()
+    change, message = VOCABULARIES[case]
+    weights = load_file(ROOT / "models" / "checkpoints" / "animatelcm_mini_synthetic.safetensors")
+    save_file(change(weights), tmp_path / "mini.safetensors")
+    with pytest.raises(ModelFileError, match=f"(?s)mini family.*{message}.*Take models/checkpoints"):
+        comfy.sd.load_checkpoint_guess_config(str(tmp_path / "mini.safetensors"))
 
 
 def weights_of(patcher: ModelPatcher) -> Mapping[str, Tensor]:
