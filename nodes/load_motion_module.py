@@ -1,6 +1,5 @@
 """The node that reads a motion module from a file."""
 
-import folder_paths
 from comfy_api.latest import io
 
 from ..motion.attach import load_motion_module
@@ -43,10 +42,9 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
         return (motion_module and folders.missing(folders.MOTION_MODULES, motion_module)) or True
 
     @classmethod
-    def fingerprint_inputs(cls, motion_module: str | None = None) -> float:
-        return folders.modified(folders.MOTION_MODULES, motion_module)
+    def fingerprint_inputs(cls, motion_module: str | None = None) -> str:
+        return folders.fingerprint(folders.MOTION_MODULES, motion_module)
 
     @classmethod
     def execute(cls, motion_module: str) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise(folders.MOTION_MODULES, motion_module)
-        return io.NodeOutput(load_motion_module(path))
+        return io.NodeOutput(load_motion_module(str(folders.path_of(folders.MOTION_MODULES, motion_module))))

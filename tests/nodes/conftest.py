@@ -5,6 +5,7 @@ ComfyUI is imported inside the fixtures: pytest reads this file before ../confte
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,15 @@ def lora(seed: int, rank: int = 4, alpha: float = 2.0, width: int = CONTEXT) -> 
         f"{LAYER_IN_LORA}.lora_down.weight": torch.randn(rank, width, generator=generator),
         f"{LAYER_IN_LORA}.alpha": torch.tensor(alpha),
     }
+
+
+def replace_with_same_time(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Put another model of the same size in the place of `path`, and set its time to the former's."""
+    before = path.stat()
+    safetensors.torch.save_file(tensors, path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
 @pytest.fixture(scope="session", autouse=True)
