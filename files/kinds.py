@@ -43,7 +43,10 @@ TEXT_ENCODER = Kind("a text encoder", "text_encoders")
 EMBEDDING = Kind("an embedding (textual inversion)", "embeddings")
 OTHER = Kind("no model that this pack knows")
 
-LORA_NAME = r"(lora|adapter)[._](up|down|mid|A|B)\b|_lora\.|\.(hada|lokr)_|\.(dora_scale|alpha|diff|diff_b)$"
+LORA_NAME = (
+    r"^lora_(unet|te\d?)_|(lora|adapter)[._](up|down|mid|A|B)\b|[._]lora(_linear_layer)?\."
+    r"|\.(hada|lokr)_|\.(dora_scale|alpha|diff|diff_b)$"
+)
 # What only some tensor of such a file is called; the first pattern that one matches tells.
 NAMES = (
     (r"(motion_modules|temporal_transformer)[._].*lora|lora.*[._]motion_modules[._]", MOTION_LORA),

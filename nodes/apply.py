@@ -1,20 +1,31 @@
 """The node that puts AnimateLCM's three residuals and its schedule on a model."""
 
+import logging
 from typing import Any
 
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
+from ..lora.merge import merge_lora
 from ..motion.attach import attach_motion
 from ..sampling.model_sampling import apply_schedule
-from ..sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule
+from ..sampling.schedule import (
+    ANIMATEDIFF,
+    AVERAGE,
+    COMMUNITY_LCM,
+    COMMUNITY_LCM_100,
+    COMMUNITY_LCM_ANIMATEDIFF,
+    COMMUNITY_LCM_AVERAGE,
+    I2V,
+    T2V,
+    Schedule,
+)
 from . import folders
 from .checked import checked
 from .compatibility import known
 from .inputs import FileInput
 from .load_motion_module import MotionModule
-from .loras import merge_lora
 from .preflight import with_advice, with_mask_check
 
 AUTOMATIC = "automatic (from the motion module)"
@@ -23,7 +34,13 @@ SCHEDULES = {
     "AnimateLCM T2V (reference)": T2V,
     "AnimateLCM I2V (reference)": I2V,
     "LCM (community)": COMMUNITY_LCM,
+    "LCM (community, 100 steps)": COMMUNITY_LCM_100,
+    "LCM (community, on AnimateDiff's noise)": COMMUNITY_LCM_ANIMATEDIFF,
+    "LCM (community, average)": COMMUNITY_LCM_AVERAGE,
+    "AnimateDiff (1000 steps)": ANIMATEDIFF,
+    "AnimateDiff (1000 steps, average)": AVERAGE,
 }
+LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ"}
 
 
 @checked
@@ -47,15 +64,16 @@ class AnimateLCMApply(io.ComfyNode):
                 MotionModule.Input("motion_module", tooltip="From 'Load AnimateLCM Motion Module'."),
                 _lora("acceleration_lora", "AnimateLCM_sd15_t2v_lora.safetensors, which makes 4 steps enough"),
                 _lora("style_lora", "any SD1.5 LoRA"),
-                _weight("alpha", 1.0, "α", "the style LoRA"),
-                _weight("beta", 0.8, "β", "the acceleration LoRA; its authors use 0.8"),
-                _weight("gamma", 1.0, "γ", "the motion module; 0 is the image model on every frame"),
+                _weight("alpha", 1.0, "the style LoRA"),
+                _weight("beta", 0.8, "the acceleration LoRA; its authors use 0.8"),
+                _weight("gamma", 1.0, "the motion module; 0 is the image model on every frame"),
                 io.Combo.Input(
                     "schedule",
                     options=[AUTOMATIC, *SCHEDULES, MODELS_OWN],
                     default=AUTOMATIC,
                     tooltip="The noise levels to sample at. They have to be those that the motion module was "
-                    "trained on: leave this on automatic unless you know better.",
+                    "trained on: leave this on automatic unless you know better. 'AnimateDiff' is for its v2 and v3 "
+                    "modules without an acceleration LoRA, in KSampler at 20 steps or so.",
                 ),
             ],
             outputs=[
@@ -68,18 +86,20 @@ class AnimateLCMApply(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, acceleration_lora: str | None = None, style_lora: str | None = None, schedule: str | None = None
-    ) -> bool | str:
-        """Check what is chosen here; what is missing, or handed over by another node, is None at this time."""
-        chosen = [name for name in (acceleration_lora, style_lora) if name not in (None, folders.NONE)]
-        return next(filter(None, (folders.missing(folders.LORAS, name) for name in chosen)), True)
+    def validate_inputs(cls, style_lora: str | None = None) -> bool | str:
+        """Check the style that is chosen here; what is missing, or handed over by another node, is None at this time.
+
+        The other file is looked for by newer versions of ComfyUI before the run, and by `execute` in any case.
+        """
+        if style_lora in (None, folders.NONE):
+            return True
+        return folders.missing(folders.LORAS, str(style_lora)) or True
 
     @classmethod
     def fingerprint_inputs(
         cls, acceleration_lora: str | None = None, style_lora: str | None = None, **_: Any
-    ) -> list[float]:
-        return [folders.modified(folders.LORAS, name) for name in (acceleration_lora, style_lora)]
+    ) -> list[str]:
+        return [folders.fingerprint(folders.LORAS, name) for name in (acceleration_lora, style_lora)]
 
     @classmethod
     def execute(
@@ -94,12 +114,13 @@ class AnimateLCMApply(io.ComfyNode):
         schedule: str,
         clip: comfy.sd.CLIP | None = None,
     ) -> io.NodeOutput:
-        model, clip = merge_lora(model, clip, style_lora, alpha)
-        model, clip = merge_lora(model, clip, acceleration_lora, beta)
+        chosen = schedule_of_choice(schedule, motion_module)
         model = with_mask_check(attach_motion(model, motion_module, gamma))
+        for name, strength in ((style_lora, alpha), (acceleration_lora, beta)):
+            if name != folders.NONE:
+                model, clip = merge_lora(model, clip, folders.path_of(folders.LORAS, name), strength)
         if acceleration_lora != folders.NONE and beta > 0:
             model = with_advice(model)
-        chosen = schedule_of_choice(schedule, motion_module)
         return io.NodeOutput(apply_schedule(model, chosen) if chosen else model, clip)
 
 
@@ -109,8 +130,10 @@ def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | N
     Every SD1.5 motion module was trained on the noise of `T2V`, and AnimateLCM-I2V's alone on that of `I2V`.
     """
     if choice == AUTOMATIC:
-        return I2V if motion_module.model.config.image_encoder else T2V
-    return None if choice == MODELS_OWN else SCHEDULES[choice]
+        kind = "I2V" if motion_module.model.config.image_encoder else "T2V"
+        choice = f"AnimateLCM {kind} (reference)"
+        logging.info("AnimateLCM: the motion module's schedule is '%s'.", choice)
+    return SCHEDULES.get(choice)
 
 
 def _lora(name: str, example: str) -> FileInput:
@@ -119,7 +142,8 @@ def _lora(name: str, example: str) -> FileInput:
     return FileInput(name, options=folders.loras(), default=default, tooltip=tooltip)
 
 
-def _weight(name: str, default: float, letter: str, what: str) -> io.Float.Input:
+def _weight(name: str, default: float, what: str) -> io.Float.Input:
+    letter = LETTERS[name]
     return io.Float.Input(
         name,
         display_name=f"{letter} {name}",

@@ -142,6 +142,22 @@ def test_a_wrong_input_is_refused_with_our_message(
     assert refused.value.answer["error"]["type"] == "prompt_outputs_failed_validation"
     (errors,) = refused.value.answer["node_errors"].values()
     assert errors["class_type"] == node
+    assert [error["extra_info"]["input_name"] for error in errors["errors"]] == list(wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"acceleration_lora": "nothing.safetensors"}, {"schedule": "karras"}])
+def test_a_wrong_choice_is_said_once_under_its_name(server: Server, graph: Graph, wrong: dict[str, str]) -> None:
+    """Before the run where ComfyUI checks choices itself, else when 'Apply AnimateLCM' is run."""
+    inputs_of(graph, "AnimateLCMApply").update(wrong)
+    ((name, value),) = wrong.items()
+    try:
+        messages = dict(server.run(graph)["status"]["messages"])
+    except Refused as refused:
+        (errors,) = refused.answer["node_errors"].values()
+        assert [error["extra_info"]["input_name"] for error in errors["errors"]] == [name]
+    else:
+        assert messages["execution_error"]["node_type"] == "AnimateLCMApply"
+        assert f"'{value}'" in messages["execution_error"]["exception_message"]
 
 
 @pytest.mark.parametrize("node", ["AnimateLCMLoadMotionModule", "AnimateLCMApply", "AnimateLCMSaveVideo"])

@@ -45,6 +45,8 @@ NAMES: dict[str, tuple[Kind, list[str]]] = {
     "old diffusers LoRA": (kinds.LORA, ["unet.down_blocks.0.attentions.0.processor.to_q_lora.up.weight"]),
     "PEFT LoRA": (kinds.LORA, ["base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.default.weight"]),
     "LoHa": (kinds.LORA, ["lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"]),
+    "GLoRA": (kinds.LORA, ["lora_unet_mid_block_attentions_0_proj_in.a1.weight"]),
+    "LoRA of a text encoder": (kinds.LORA, ["text_encoder.text_model.x.mlp.fc1.lora_linear_layer.up.weight"]),
     "LoKr": (kinds.LORA, ["lora_unet_mid_block_attentions_0_proj_in.lokr_w1"]),
     "full differences": (
         kinds.LORA,

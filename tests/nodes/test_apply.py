@@ -1,21 +1,23 @@
 """Apply AnimateLCM: Eq. 2 as an equation, and what it refuses."""
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import comfy.sd
 import comfy.utils
+import folder_paths
 import pytest
 import torch
+from animatelcm.motion.attach import MotionModelError
 from animatelcm.nodes.apply import AUTOMATIC, MODELS_OWN, SCHEDULES, AnimateLCMApply
-from animatelcm.nodes.loras import LoraMismatchError, count_patches
-from animatelcm.sampling.model_sampling import ScheduleError, schedule_of
-from animatelcm.sampling.schedule import COMMUNITY_LCM, I2V, T2V, Schedule
+from animatelcm.nodes.folders import MissingFileError
+from animatelcm.sampling.model_sampling import ConsistencySampling, ScheduledSampling, ScheduleError, schedule_of
+from animatelcm.sampling.schedule import ANIMATEDIFF, COMMUNITY_LCM, I2V, T2V, Schedule
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .conftest import LAYER, lora
+from .conftest import LAYER, lora, replace_with_same_time
 
 SaveModel = Callable[[str, str, dict[str, Tensor]], str]
 
@@ -45,7 +47,7 @@ def test_equation_2(base: ModelPatcher, apply: Callable[..., ModelPatcher], save
     expected = w0.double() + 0.7 * residual(style, 4, 2.0) + 0.4 * residual(acceleration, 8, 8.0)
     torch.testing.assert_close(merged_weight(model).double(), expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(comfy.utils.get_attr(base.model, LAYER), w0)
-    assert not count_patches(base)
+    assert not base.patches
 
 
 def test_loras_are_merged_once_however_often_the_node_runs(
@@ -57,38 +59,7 @@ def test_loras_are_merged_once_however_often_the_node_runs(
 
 
 def test_without_loras_no_weight_changes(apply: Callable[..., ModelPatcher]) -> None:
-    assert not count_patches(apply())
-
-
-def test_a_misfit_of_another_node_is_not_blamed_on_ours(
-    base: ModelPatcher, apply: Callable[..., ModelPatcher], save_model: SaveModel
-) -> None:
-    name = save_model("loras", "fast.safetensors", lora(11))
-    patched, _ = comfy.sd.load_lora_for_models(base, None, lora(1, width=768), 1.0, 0.0)
-    other = {key.replace("_to_k", "_to_v"): value for key, value in lora(12).items()}
-    assert count_patches(apply(patched, acceleration_lora=save_model("loras", "other.safetensors", other))) == 2
-    with pytest.raises(LoraMismatchError, match="another shape"):
-        apply(style_lora=save_model("loras", "wide.safetensors", lora(1, width=768)), acceleration_lora=name)
-
-
-@pytest.mark.parametrize(
-    ("tensors", "message"),
-    [
-        (lora(1, width=768), r"another shape than diffusion_model\.\S+ \(64, 64\): it was made for SD1\.5"),
-        ({"lora_te2_text_model_encoder_layers_0.lora_up.weight": torch.ones(2, 2)}, "was made for SDXL"),
-        ({"transformer.single_blocks.0.lora_A.weight": torch.ones(2, 2)}, "was made for a transformer such as Flux"),
-        ({"down_blocks.0.motion_modules.0.x.lora_up.weight": torch.ones(2, 2)}, "a motion module or a motion LoRA"),
-        ({"first_stage_model.decoder.weight": torch.ones(2, 2)}, "is a checkpoint"),
-        ({"something.else": torch.ones(2, 2)}, r"has tensors such as something\.else"),
-    ],
-    ids=["width", "sdxl", "flux", "motion", "checkpoint", "else"],
-)
-def test_a_lora_of_another_model_is_refused(
-    apply: Callable[..., ModelPatcher], save_model: SaveModel, tensors: dict[str, Tensor], message: str
-) -> None:
-    name = save_model("loras", "other.safetensors", tensors)
-    with pytest.raises(LoraMismatchError, match=message):
-        apply(style_lora=name)
+    assert not apply().patches
 
 
 @pytest.mark.parametrize(
@@ -98,6 +69,7 @@ def test_a_lora_of_another_model_is_refused(
         ("AnimateLCM T2V (reference)", T2V),
         ("AnimateLCM I2V (reference)", I2V),
         ("LCM (community)", COMMUNITY_LCM),
+        ("AnimateDiff (1000 steps)", ANIMATEDIFF),
         (MODELS_OWN, None),
     ],
 )
@@ -105,10 +77,26 @@ def test_a_choice_of_schedule(apply: Callable[..., ModelPatcher], choice: str, s
     assert schedule_of(apply(schedule=choice)) == schedule
 
 
-def test_automatic_follows_the_motion_module(apply: Callable[..., ModelPatcher], motion: ModelPatcher) -> None:
-    config = motion.model.config
-    object.__setattr__(config, "image_encoder", object())
-    assert schedule_of(apply()) == I2V
+@pytest.mark.parametrize(("encoder", "kind", "schedule"), [(None, "T2V", T2V), (object(), "I2V", I2V)])
+def test_automatic_follows_the_motion_module_and_says_what_it_takes(
+    apply: Callable[..., ModelPatcher],
+    motion: ModelPatcher,
+    caplog: pytest.LogCaptureFixture,
+    encoder: object,
+    kind: str,
+    schedule: Schedule,
+) -> None:
+    object.__setattr__(motion.model.config, "image_encoder", encoder)
+    with caplog.at_level(logging.INFO):
+        assert schedule_of(apply()) == schedule
+    assert f"schedule is 'AnimateLCM {kind} (reference)'" in caplog.text
+
+
+@pytest.mark.parametrize("choice", SCHEDULES)
+def test_only_a_distilled_model_is_a_consistency_model(apply: Callable[..., ModelPatcher], choice: str) -> None:
+    sampling = apply(schedule=choice).get_model_object("model_sampling")
+    assert isinstance(sampling, ScheduledSampling)
+    assert isinstance(sampling, ConsistencySampling) == ("1000 steps" not in choice)
 
 
 def test_the_schedule_stays_when_other_nodes_clone_the_model(
@@ -133,20 +121,35 @@ def test_every_schedule_is_in_the_list() -> None:
     assert options == [AUTOMATIC, *SCHEDULES, MODELS_OWN]
 
 
-@pytest.mark.parametrize("name", ["acceleration_lora", "style_lora"])
-def test_a_missing_lora_is_said_before_the_run(name: str, save_model: SaveModel) -> None:
+def test_a_missing_style_is_said_before_the_run(save_model: SaveModel) -> None:
     save_model("loras", "there.safetensors", lora(1))
-    chosen: dict[str, Any] = {"acceleration_lora": "none", "style_lora": "there.safetensors", "schedule": AUTOMATIC}
-    assert AnimateLCMApply.validate_inputs(**chosen) is True
-    message = AnimateLCMApply.validate_inputs(**{**chosen, name: "gone.safetensors"})
-    assert "no file 'gone.safetensors'" in message
-    assert "there.safetensors" in message
+    assert AnimateLCMApply.validate_inputs("there.safetensors") is True
+    assert AnimateLCMApply.validate_inputs("none") is True
+    assert AnimateLCMApply.validate_inputs(None) is True  # another node hands it over
+    assert "no file 'gone.safetensors'" in AnimateLCMApply.validate_inputs("gone.safetensors")
 
 
-def test_an_unknown_schedule_is_said_before_the_run() -> None:
-    message = AnimateLCMApply.validate_inputs("none", "none", "karras")
-    assert message.startswith("schedule of 'Apply AnimateLCM' is the text 'karras'. Expected one of: automatic")
+@pytest.mark.parametrize("name", ["acceleration_lora", "style_lora"])
+def test_a_missing_lora_is_said_before_sampling(apply: Callable[..., ModelPatcher], name: str) -> None:
+    with pytest.raises(MissingFileError, match=r"no file 'gone\.safetensors' in models/loras"):
+        apply(**{name: "gone.safetensors"})
 
 
-def test_what_another_node_hands_over_is_not_checked_before_the_run() -> None:
-    assert AnimateLCMApply.validate_inputs(None, None, None) is True
+def test_a_checkpoint_that_takes_no_motion_is_blamed_before_a_lora_that_does_not_fit_it(
+    apply: Callable[..., ModelPatcher], base: ModelPatcher, save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base.model, "model_config", object())
+    with pytest.raises(MotionModelError, match="of the kind object"):
+        apply(style_lora=save_model("loras", "style.safetensors", lora(1)))
+
+
+# Files that are replaced
+
+
+@pytest.mark.parametrize("name", ["acceleration_lora", "style_lora"])
+def test_a_replaced_lora_is_read_again(name: str, save_model: SaveModel) -> None:
+    save_model("loras", "style.safetensors", lora(1))
+    first = AnimateLCMApply.fingerprint_inputs(**{name: "style.safetensors"})
+    assert AnimateLCMApply.fingerprint_inputs(**{name: "style.safetensors"}) == first
+    replace_with_same_time(Path(folder_paths.get_full_path_or_raise("loras", "style.safetensors")), lora(2))
+    assert AnimateLCMApply.fingerprint_inputs(**{name: "style.safetensors"}) != first
