@@ -204,6 +204,9 @@ def photograph_nodes(page: "Page") -> None:
     places = {"AnimateLCMLoadVideo": (0, 0), "VAEEncode": (380, 0), "AnimateLCMSampler": (680, 0)}
     lay_out(page, shipped("video_to_video"), places)
     photograph(page, HELP / "load_video.png", *places)
+    places = {"AnimateLCMSampler": (0, 0), "CheckpointLoaderSimple": (0, 300), "AnimateLCMDecodeToVideo": (380, 0)}
+    lay_out(page, decode_to_video(), places)
+    photograph(page, HELP / "decode_to_video.png", *places)
     photograph_layouts(page)
 
 
@@ -261,6 +264,13 @@ def custom_sampling() -> Graph:
         "10": {"class_type": "AnimateLCMSamplerSelect", "inputs": {}},
         "11": {"class_type": "AnimateLCMSigmas", "inputs": {"model": model}},
     }
+
+
+def decode_to_video() -> Graph:
+    """The shipped graph with one node in place of all that comes after the sampler."""
+    graph = {number: node for number, node in changed().items() if int(number) < 7}
+    told = {"latent": ["6", 0], "vae": ["1", 2]}
+    return graph | {"10": {"class_type": "AnimateLCMDecodeToVideo", "inputs": told}}
 
 
 def image_to_video() -> Graph:

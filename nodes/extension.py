@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .apply import AnimateLCMApply
 from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
+from .decode_to_video import AnimateLCMDecodeToVideo
 from .empty_latent import AnimateLCMEmptyLatent
 from .folders import register_folders
 from .image_to_video import AnimateLCMImageToVideo
@@ -43,4 +44,5 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMLayoutConditioning,
             AnimateLCMPromptSchedule,
             AnimateLCMLongClip,
+            AnimateLCMDecodeToVideo,
         ]

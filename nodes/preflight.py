@@ -117,9 +117,9 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
     if not 2 <= frames <= (frames if windowed else config.max_frames):
         raise PreflightError(
             f"The latent has {frames} frame{'s' if frames > 1 else ''}. This motion module works on 2 to "
-            f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of 'Empty AnimateLCM Latent' or "
-            "'AnimateLCM Image to Video', or the batch size of another node. For longer clips put 'AnimateLCM Long "
-            "Clip' before the sampler."
+            f"{config.max_frames} frames, best on {TRAINED_FRAMES}: set 'frames' of the node that it comes from, such "
+            "as 'Empty AnimateLCM Latent', 'AnimateLCM Image to Video' or 'Load AnimateLCM Video', or its batch size. "
+            "For longer clips put 'AnimateLCM Long Clip' before the sampler."
         )
     if not (windowed or TRAINED_FRAMES <= frames <= 2 * TRAINED_FRAMES):
         logging.warning(

@@ -7,7 +7,7 @@ from ..video.write import FORMATS, VideoSettings, write_video
 from .checked import checked
 from .compatibility import known
 from .progress import on_frame
-from .saving import graph, next_path, shown, temporary_folder
+from .saving import graph, next_path, saving_inputs, shown, temporary_folder
 
 
 @checked
@@ -24,37 +24,7 @@ class AnimateLCMSaveVideo(io.ComfyNode):
             "workflow is stored in the file: drop an MP4 or a WebM on the page to get it back.",
             inputs=[
                 io.Image.Input("images", tooltip="The frames, from VAE Decode."),
-                io.Float.Input(
-                    "fps",
-                    default=8.0,
-                    min=0.1,
-                    max=120.0,
-                    step=0.1,
-                    tooltip="Frames per second, 0.1 to 120. Motion modules are trained at 8.",
-                ),
-                io.String.Input(
-                    "filename_prefix",
-                    default="AnimateLCM/video",
-                    tooltip="Folder and beginning of the name below ComfyUI's output folder; a number is added. "
-                    "%year%, %month%, %day% and the like are filled in.",
-                ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default=next(iter(FORMATS)),
-                    tooltip="MP4 plays everywhere, WebM is smaller, GIF plays in messages and has 256 colours at most.",
-                ),
-                io.Int.Input(
-                    "quality",
-                    default=80,
-                    min=0,
-                    max=100,
-                    display_mode=io.NumberDisplay.slider,
-                    tooltip="0 is the smallest file, 100 nearly the frames as they are. In a GIF: how many colours.",
-                ),
-                io.Boolean.Input(
-                    "ping_pong", default=False, tooltip="Play forwards, then backwards: the end meets the beginning."
-                ),
+                *saving_inputs(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,

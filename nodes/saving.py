@@ -12,6 +12,44 @@ from comfy_api.latest import io, ui
 
 from ..video.frames import VideoError
 from ..video.unfinished import cannot_save
+from ..video.write import FORMATS
+
+
+def saving_inputs() -> list[io.Input]:
+    """What is asked of a video that is saved; the page keeps the values by their order."""
+    return [
+        io.Float.Input(
+            "fps",
+            default=8.0,
+            min=0.1,
+            max=120.0,
+            step=0.1,
+            tooltip="Frames per second, 0.1 to 120. Motion modules are trained at 8.",
+        ),
+        io.String.Input(
+            "filename_prefix",
+            default="AnimateLCM/video",
+            tooltip="Folder and beginning of the name below ComfyUI's output folder; a number is added. "
+            "%year%, %month%, %day% and the like are filled in.",
+        ),
+        io.Combo.Input(
+            "format",
+            options=list(FORMATS),
+            default=next(iter(FORMATS)),
+            tooltip="MP4 plays everywhere, WebM is smaller, GIF plays in messages and has 256 colours at most.",
+        ),
+        io.Int.Input(
+            "quality",
+            default=80,
+            min=0,
+            max=100,
+            display_mode=io.NumberDisplay.slider,
+            tooltip="0 is the smallest file, 100 nearly the frames as they are. In a GIF: how many colours.",
+        ),
+        io.Boolean.Input(
+            "ping_pong", default=False, tooltip="Play forwards, then backwards: the end meets the beginning."
+        ),
+    ]
 
 
 def next_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:

@@ -121,6 +121,16 @@ INPUTS = {
         "weights": "pyramid",
         "stride": 1,
     },
+    "AnimateLCMDecodeToVideo": {
+        "latent": None,
+        "vae": None,
+        "fps": 8.0,
+        "filename_prefix": "AnimateLCM/video",
+        "format": "MP4 (H.264)",
+        "quality": 80,
+        "ping_pong": False,
+        "picture": None,
+    },
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -140,8 +150,10 @@ OUTPUTS = {
     "AnimateLCMLayoutConditioning": ["conditioning"],
     "AnimateLCMPromptSchedule": ["conditioning"],
     "AnimateLCMLongClip": ["model"],
+    "AnimateLCMDecodeToVideo": [],
 }
 OPTIONAL = {
+    ("AnimateLCMDecodeToVideo", "picture"),
     ("AnimateLCMApply", "clip"),
     ("AnimateLCMSampler", "negative"),
     ("AnimateLCMLayoutBox", "layout"),
@@ -208,7 +220,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 48
+    assert len(numbers) == 50
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max

@@ -1,0 +1,89 @@
+"""The memory that a long video takes from latents to the file, by the number of its frames.
+
+Each row is a process of its own that runs 'AnimateLCM Decode to Video': with the mini family's VAE, and, for large
+frames, with one that only enlarges, so that what is measured is all that is not the VAE. Beside the peak: what the
+frames alone would take as IMAGE.
+
+    python dev.py benchmark decoding
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from _pack import ROOT, import_pack
+from torch import Tensor
+
+import_pack()
+
+import comfy.sd  # noqa: E402 - needs what the pack sets
+import comfy.utils  # noqa: E402 - likewise
+import folder_paths  # noqa: E402 - likewise
+from animatelcm.nodes.decode_to_video import AnimateLCMDecodeToVideo  # noqa: E402 - likewise
+
+CHECKPOINT = ROOT / "models" / "checkpoints" / "animatelcm_mini_synthetic.safetensors"
+ROWS = [("mini", 64, 32), ("mini", 64, 1000), ("mini", 128, 32), ("enlarging", 512, 32), ("enlarging", 512, 1000)]
+MB = 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", nargs=3, metavar=("VAE", "SIZE", "FRAMES"), help="measure this in this process")
+    arguments = parser.parse_args()
+    if arguments.row:
+        print(row(arguments.row[0], int(arguments.row[1]), int(arguments.row[2])), flush=True)
+        return
+    print("| VAE | pixels | frames | MB above the start | MB of the frames as IMAGE | s |\n| --- |" + " --- |" * 5)
+    for asked in ROWS:
+        subprocess.run([sys.executable, __file__, "--row", *map(str, asked)], check=True)
+
+
+def row(kind: str, size: int, frames: int) -> str:
+    """Save one video, and say what it took."""
+    latents = torch.randn(frames, 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
+    vae = VAES[kind]()
+    save(latents[:1], vae)  # what is loaded once
+    start, begin = peak(), time.perf_counter()
+    save(latents, vae)
+    seconds, image = time.perf_counter() - begin, frames * size * size * 3 * 4 / MB
+    return f"| {kind} | {size} | {frames} | {(peak() - start) / MB:.0f} | {image:.0f} | {seconds:.0f} |"
+
+
+def save(latents: Tensor, vae: object) -> None:
+    hidden = types.SimpleNamespace(prompt={}, extra_pnginfo=None)
+    node = type("Node", (AnimateLCMDecodeToVideo,), {"hidden": hidden})
+    with tempfile.TemporaryDirectory() as folder:
+        folder_paths.set_output_directory(folder)
+        settings = {"fps": 8.0, "filename_prefix": "video", "format": "MP4 (H.264)", "quality": 80, "ping_pong": False}
+        node.execute(latent={"samples": latents}, vae=vae, **settings)
+
+
+def peak() -> int:
+    """The most memory that this process ever held, in bytes."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def mini() -> comfy.sd.VAE:
+    tensors = comfy.utils.load_torch_file(str(CHECKPOINT))
+    return comfy.sd.VAE(sd=comfy.utils.state_dict_prefix_replace(tensors, {"first_stage_model.": ""}, filter_keys=True))
+
+
+def enlarging() -> object:
+    def decode(some: Tensor) -> Tensor:
+        return F.interpolate(some[:, :3].sigmoid(), scale_factor=8, mode="bilinear").movedim(1, -1)
+
+    return types.SimpleNamespace(decode=decode)
+
+
+VAES: dict[str, Callable[[], object]] = {"mini": mini, "enlarging": enlarging}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The node that decodes latents straight into a video file."""
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..video.colours import match_colours
+from ..video.decoded import Decoded
+from ..video.write import FORMATS, VideoSettings, write_video
+from .checked import checked
+from .compatibility import known
+from .progress import on_frame
+from .saving import graph, next_path, saving_inputs, shown, temporary_folder
+
+
+@checked
+class AnimateLCMDecodeToVideo(io.ComfyNode):
+    """Saves a video of any length without its frames ever being in memory together."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AnimateLCMDecodeToVideo",
+            display_name="AnimateLCM Decode to Video",
+            category="AnimateLCM",
+            description="Decodes a latent a few frames at a time, straight into a video file: VAE Decode and Save "
+            "AnimateLCM Video in one, for clips whose frames would not fit into memory together.",
+            inputs=[
+                io.Latent.Input("latent", tooltip="One latent per frame, from a sampler."),
+                io.Vae.Input("vae", tooltip="The VAE of the checkpoint."),
+                *saving_inputs(),
+                io.Image.Input(
+                    "picture",
+                    optional=True,
+                    tooltip="The picture whose colours the frames are to have, as in AnimateLCM Match Colors. Of "
+                    "several, the first counts.",
+                ),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+            **known(io.Schema, search_aliases=["vae decode", "video combine", "long video", "mp4"]),
+        )
+
+    @classmethod
+    def validate_inputs(cls, format: str | None = None) -> bool | str:
+        """Have the format checked before anything runs."""
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        latent: dict[str, Tensor],
+        vae: Any,
+        fps: float,
+        filename_prefix: str,
+        format: str,
+        quality: int,
+        ping_pong: bool,
+        picture: Tensor | None = None,
+    ) -> io.NodeOutput:
+        def decode(some: Tensor) -> Tensor:
+            frames = vae.decode(some)
+            return frames if picture is None else match_colours(frames, picture[0].to(frames.device))
+
+        frames = Decoded(latent["samples"], decode)
+        height, width = frames[0].shape[:2]
+        path, subfolder = next_path(filename_prefix, FORMATS[format], width, height)
+        settings = VideoSettings(fps, quality, ping_pong)
+        write_video(path, frames, settings, graph(cls.hidden), on_frame(), temporary_folder())
+        return io.NodeOutput(ui=shown(path, subfolder))
