@@ -196,6 +196,10 @@ def distill(arguments: argparse.Namespace) -> int:
     return run("-m", "distill", *arguments.rest)
 
 
+def inspect(arguments: argparse.Namespace) -> int:
+    return run("-m", "files", *(path.absolute() for path in arguments.files))
+
+
 def migrate(arguments: argparse.Namespace) -> int:
     from migration.files import migrate as migrate_files
 
@@ -226,6 +230,10 @@ def parser() -> argparse.ArgumentParser:
     tests.add_argument("--comfyui", type=Path, action="append", metavar="TREE", help=other)
     command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
     command(pictures, "Make the pictures of the README and the help pages again.")
+    models = command(
+        inspect, "Say what model files are, for which base model, how they are damaged, where they belong."
+    )
+    models.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".safetensors, .ckpt, .pt, .pth or .bin")
     graphs = command(migrate, "Move workflow files from AnimateDiff-Evolved's nodes to this pack's. Sets nothing up.")
     graphs.add_argument("files", nargs="+", type=Path, metavar="FILE", help="workflow, or graph in API format")
     graphs.add_argument("--check", action="store_true", help="say what would become of them, and write nothing")
@@ -237,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
 def parse(line: list[str]) -> argparse.Namespace:
     """The command's own arguments; what it does not know is in `rest`, for the program that it starts."""
     arguments, rest = parser().parse_known_args(line)
-    if rest and arguments.command in ("demo", "migrate"):
+    if rest and arguments.command in ("demo", "inspect", "migrate"):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.rest = rest
     return arguments

@@ -25,6 +25,7 @@ EXPECTED = "a motion module for SD1.5, such as AnimateLCM_sd15_t2v.ckpt"
 # AnimateLCM's modules store no position encoding; its code builds one for 64 frames.
 ANIMATELCM_FRAMES = 64
 V1_FRAMES = 24
+SD15_CHANNELS = (320, 640, 1280, 1280)
 LONGEST = 4096  # frames of a position encoding; published ones have 24 to 64
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -32,6 +33,9 @@ V1_NOTE = (
     "{name} is a motion module of AnimateDiff's first version ({frames} positions, no mid block). It expects group "
     "normalization over all frames, which is not emulated: videos may flicker. Later modules do without."
 )
+
+# By what of AnimateDiff's files has: a mid block, and positions for how many frames
+FAMILIES = {(False, V1_FRAMES): "AnimateDiff v1", (True, 32): "AnimateDiff v2", (False, 32): "AnimateDiff v3"}
 
 Headers = Mapping[str, TensorHeader]
 
@@ -44,12 +48,14 @@ class MotionCheckpoint:
         config: widths, counts and length.
         state_dict: the weights under `MotionModule`'s names.
         dtype: of the weights in the file.
+        family: whose module it is, as its mid block, position encoding and image encoder tell.
         notes: what people should know about this file.
     """
 
     config: MotionConfig
     state_dict: dict[str, Tensor]
     dtype: torch.dtype
+    family: str
     notes: tuple[str, ...] = ()
 
 
@@ -71,7 +77,30 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
     state_dict = {key: tensors.pop(name) for key, name in weights.items()}
     check_finite(file, state_dict)
     dtype = reduce(torch.promote_types, (weight.dtype for weight in state_dict.values()))
-    return MotionCheckpoint(config, join_projections(state_dict), dtype, notes(file, config, positions))
+    family = family_of(config, bool(positions))
+    return MotionCheckpoint(config, join_projections(state_dict), dtype, family, notes(file, config, positions))
+
+
+def describe_motion_module(path: str | Path) -> str:
+    """Return what a motion module's file is, in a few sentences; raises as `read_motion_module` does."""
+    checkpoint = read_motion_module(path)
+    config = checkpoint.config
+    widths = ", ".join(map(str, config.down_channels))
+    mid = "a mid block" if config.mid_channels else "no mid block"
+    sentence = f"{checkpoint.family}: up to {config.max_frames} frames, {mid}, down blocks of {widths} channels."
+    narrow = (
+        () if config.down_channels == SD15_CHANNELS else ("SD1.5 has others: it fits this pack's mini checkpoint.",)
+    )
+    return " ".join((sentence, *narrow, *checkpoint.notes))
+
+
+def family_of(config: MotionConfig, has_positions: bool) -> str:
+    """Return whose module it is; AnimateLCM's are those whose files have no position encoding."""
+    if config.image_encoder:
+        return "AnimateLCM, image to video"
+    if not has_positions:
+        return "AnimateLCM, text to video"
+    return FAMILIES.get((config.mid_channels is not None, config.max_frames), "AnimateDiff or a relative of it")
 
 
 def notes(file: ModelFile, config: MotionConfig, positions: Mapping[str, str]) -> tuple[str, ...]:
