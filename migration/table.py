@@ -33,6 +33,7 @@ class Row:
         verdict: of a replaced node: how well.
         differs: what is not as it was, or why there is no counterpart.
         advice: what to do about it.
+        plain: of a replaced node: whether its values are ours as they are.
     """
 
     fate: Fate
@@ -43,6 +44,7 @@ class Row:
     verdict: Verdict = Verdict.EXACT
     differs: str = ""
     advice: str = ""
+    plain: bool = False
 
 
 LOADED = ("AnimateLCMLoadMotionModule", "AnimateLCMApply")
@@ -245,6 +247,7 @@ ADE: Mapping[str, Row] = {
         {"width": 512, "height": 512, "batch_size": 1},
         becomes=("AnimateLCMEmptyLatent",),
         inputs={"width": "width", "height": "height", "frames": "batch_size"},
+        plain=True,
     ),
     "CheckpointLoaderSimpleWithNoiseSelect": Row(
         Fate.REPLACED,
@@ -325,6 +328,12 @@ ADE: Mapping[str, Row] = {
     "ADE_TimestepsConditioning": _HOOKS,
 }
 _UNKNOWN = _left("This node of AnimateDiff-Evolved is newer than what is known here.")
+
+
+def drop_in(type: str) -> bool:
+    """Whether one node of ours does exactly what a node of ADE does, with the values that stand in it."""
+    row = ADE[type]
+    return row.fate is Fate.REPLACED and row.verdict is Verdict.EXACT and row.plain
 
 
 def row_of(type: str) -> Row | None:

@@ -15,6 +15,7 @@ from .load_video import AnimateLCMLoadVideo
 from .long_clip import AnimateLCMLongClip
 from .match_colours import AnimateLCMMatchColors
 from .mini import register_mini
+from .move import register_replacements, register_route
 from .prompt_schedule import AnimateLCMPromptSchedule
 from .sampler import AnimateLCMSampler
 from .save_video import AnimateLCMSaveVideo
@@ -23,9 +24,13 @@ from .save_video import AnimateLCMSaveVideo
 class AnimateLCMExtension(ComfyExtension):
     """Everything that this pack adds to ComfyUI."""
 
+    async def on_load(self) -> None:
+        await register_replacements()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_folders()
         register_mini()
+        register_route()
         return [
             AnimateLCMLoadMotionModule,
             AnimateLCMApply,
