@@ -84,6 +84,21 @@ KINDS = {
         },
         {"model": "MODEL", "clip": "CLIP"},
     ),
+    "AnimateLCMLongClip": Kind(
+        "AnimateLCM Long Clip",
+        (340, 226),
+        {
+            "model": _model(),
+            "length": Input("INT", 16, range=(4, 64)),
+            "overlap": Input("INT", 2, range=(0, 63)),
+            "loop": Input("BOOLEAN", False),
+            "repeat_noise": Input("FLOAT", 1.0, range=(0.0, 1.0)),
+            "windows": Input("COMBO", "moving", options=("moving", "fixed", "uniform", "looped uniform")),
+            "weights": Input("COMBO", "pyramid", options=("pyramid", "flat")),
+            "stride": Input("INT", 1, range=(1, 8)),
+        },
+        {"model": "MODEL"},
+    ),
     "AnimateLCMEmptyLatent": Kind(
         "Empty AnimateLCM Latent",
         (300, 106),

@@ -370,9 +370,14 @@ SCHEDULE_ADVICE = _OURS_INSTEAD
 # Windows
 
 LONG_CLIP = "AnimateLCMLongClip"
-_WRAPPED = "Windows run over the end of the clip to its beginning where they did."
+_SHORTER = "The last window is as long as the others, and was shorter."
 
-# ADE's context options: our kind of windows, how well it does, what differs, what to do
-WINDOWS: Mapping[str, tuple[str, Verdict, str, str]] = {
-    "ADE_StandardStaticContextOptions": ("fixed", EXACT, "", ""),
+# ADE's context options: our layout of windows, and what differs
+WINDOWS: Mapping[str, tuple[str, str]] = {
+    "ADE_AnimateDiffUniformContextOptions": ("looped uniform", ""),
+    "ADE_LoopedUniformContextOptions": ("looped uniform", ""),
+    "ADE_AnimateDiffLoaderV1Advanced": ("looped uniform", ""),
+    "ADE_StandardUniformContextOptions": ("uniform", ""),
+    "ADE_StandardStaticContextOptions": ("fixed", ""),
+    "ADE_BatchedContextOptions": ("fixed", _SHORTER),
 }

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from .draft import Draft
+from .draft import Draft, in_range
 from .graph import BYPASSED, WORKS, Link, Node
-from .ours import KINDS, has
 from .report import Verdict
 from .table import LONG_CLIP, WINDOWS, row_of
 
@@ -16,11 +15,6 @@ def with_windows(draft: Draft, loader: Node, model: Link, repeat_noise: float) -
     """Return the model with windows over time, where a loader has context options."""
     options = _options_of(draft, loader)
     if options is None:
-        return model
-    if not has(LONG_CLIP):
-        differs = "There is no node for long clips in this version: all frames are sampled at once."
-        advice = "At most 64 frames with AnimateLCM's motion module, 32 with AnimateDiff's."
-        draft.say(options, LEFT, differs, advice)
         return model
     inputs = {"model": model, **_inputs(draft, options), "repeat_noise": repeat_noise}
     mode = loader.mode if options.mode == WORKS else BYPASSED
@@ -49,27 +43,22 @@ def _options_of(draft: Draft, loader: Node) -> Node | None:
 
 def _inputs(draft: Draft, options: Node) -> dict[str, Any]:
     """Return the inputs of our node, and say what differs."""
-    windows, verdict, differs, advice = WINDOWS[options.type]
-    draft.say(options, verdict, differs, advice)
+    layout, differs = WINDOWS[options.type]
     given = options.inputs
-    loop = given.get("closed_loop", False)
-    _say_of_weights(draft, options)
-    if "view_opts" in given:
-        draft.say(options, CLOSE, "Views within windows are left out.", "Choose a smaller length for the same effect.")
-    weights = given.get("fuse_method", "flat")
-    wanted = {
-        "length": given["context_length"],
-        "overlap": given.get("context_overlap", 0),
-        "loop": loop,
-        "windows": windows,
-        "stride": given.get("context_stride"),
-        "weights": weights if weights in PLAIN_WEIGHTS else "pyramid",
-    }
-    return {name: value for name, value in wanted.items() if value is not None and name in KINDS[LONG_CLIP].inputs}
-
-
-def _say_of_weights(draft: Draft, options: Node) -> None:
-    weights = options.inputs.get("fuse_method", "flat")
+    stride, weights = given.get("context_stride", 1), given.get("fuse_method", "flat")
+    if differs:
+        draft.say(options, CLOSE, differs)
+    if stride != 1:
+        draft.say(options, CLOSE, "Windows of every 2nd, 4th ... frame begin a little elsewhere.")
     if weights not in PLAIN_WEIGHTS:
         differs = f"Windows are added up with weights that fall off to their ends (pyramid), and were with '{weights}'."
         draft.say(options, CLOSE, differs, "'flat' is the other choice.")
+    wanted = {
+        "length": given["context_length"],
+        "overlap": given.get("context_overlap", 0),
+        "loop": given.get("closed_loop", False),
+        "windows": layout,
+        "weights": weights if weights in PLAIN_WEIGHTS else "pyramid",
+        "stride": stride,
+    }
+    return {name: in_range(draft, options, LONG_CLIP, name, value) for name, value in wanted.items()}

@@ -60,8 +60,8 @@ class AnimateLCMLongClip(io.ComfyNode):
                     "windows",
                     options=list(LAYOUTS),
                     default="moving",
-                    tooltip="Where windows meet: somewhere else at each step; always at the same frames; or as "
-                    "'uniform' in AnimateDiff-Evolved, with a stride.",
+                    tooltip="Where windows meet: somewhere else at each step; always at the same frames; or as the "
+                    "uniform context options of AnimateDiff-Evolved, with a stride. Its looped ones go over the end.",
                     **known(io.Combo.Input, advanced=True),
                 ),
                 io.Combo.Input(

@@ -1,5 +1,6 @@
 """Moving workflows from AnimateDiff-Evolved: what the page asks the server, and what ComfyUI replaces by itself."""
 
+import sys
 from typing import Any
 
 from aiohttp import web
@@ -15,9 +16,8 @@ PATH = "/animatelcm/move"  # asked by web/move.js
 
 def register_route() -> None:
     """Let the page ask what becomes of its graph. Where nothing serves (tests), nothing happens."""
-    from server import PromptServer  # not before: it is the program that runs us
-
-    instance = getattr(PromptServer, "instance", None)
+    program = sys.modules.get("server")  # never imported: it is what runs us, or is not there
+    instance = getattr(getattr(program, "PromptServer", None), "instance", None)
     if instance is not None and not any(route.path == PATH for route in instance.routes):
         instance.routes.post(PATH)(answer_move)
 

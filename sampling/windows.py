@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 Window = tuple[int, ...]  # numbers of frames, in their order
-MOVING, FIXED, UNIFORM = "moving", "fixed", "uniform"
+MOVING, FIXED, UNIFORM, LOOPED = "moving", "fixed", "uniform", "looped uniform"
 PYRAMID, FLAT = "pyramid", "flat"
-LAYOUTS, WEIGHTS = (MOVING, FIXED, UNIFORM), (PYRAMID, FLAT)
+LAYOUTS, WEIGHTS = (MOVING, FIXED, UNIFORM, LOOPED), (PYRAMID, FLAT)
 
 
 class WindowError(ValueError):
@@ -30,8 +30,8 @@ class WindowPlan:
         loop: whether the last frame leads into the first; windows then go over the end.
         layout: "moving" changes where windows meet from step to step; "fixed" does not, and all windows are of the
             whole length; "uniform" adds windows of every 2nd, 4th ... frame up to `stride`, as AnimateDiff's first
-            implementations did.
-        stride: for "uniform", how many such distances there are: 1 is neighbouring frames only.
+            implementations did; "looped uniform" is the same, but goes over the end even where nothing loops.
+        stride: for the uniform ones, how many such distances there are: 1 is neighbouring frames only.
         weights: of a frame in its window, "pyramid" (the more the nearer to the middle) or "flat".
 
     Raises:
@@ -58,7 +58,7 @@ def windows(plan: WindowPlan, frames: int, step: int) -> tuple[Window, ...]:
     """Return the windows at a step, counted from 0, of a clip of `frames` frames; each frame is in at least one."""
     if frames <= plan.length:
         return (tuple(range(frames)),)
-    if plan.layout == UNIFORM:
+    if plan.layout in (UNIFORM, LOOPED):
         return tuple(_uniform(plan, frames, step))
     phase = halving(step) if plan.layout == MOVING else 0.0
     if plan.loop:
@@ -128,13 +128,15 @@ def _whole(plan: WindowPlan, frames: int) -> list[Window]:
 def _uniform(plan: WindowPlan, frames: int, step: int) -> list[Window]:
     """Windows of neighbouring frames, of every 2nd, 4th ... frame, begun somewhere else at each step."""
     found: list[Window] = []
+    wraps = plan.loop or plan.layout == LOOPED
+    last = frames if plan.loop else frames - plan.overlap
     for distance in (2**i for i in range(plan.stride)):
         span = (plan.length - 1) * distance + 1
         if span > frames:
             break
         begin, room = round(halving(step) * frames), plan.length * distance - plan.overlap
-        for start in range(begin, begin + frames, room):
-            if not plan.loop and start % frames + span > frames:
+        for start in range(begin, begin + last, room):
+            if not wraps and start % frames + span > frames:
                 found += [
                     _every(distance, frames - span, plan.length, frames),
                     _every(distance, 0, plan.length, frames),

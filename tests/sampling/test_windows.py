@@ -2,10 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 from animatelcm.sampling.windows import (
+    FIXED,
+    FLAT,
     LAYOUTS,
+    LOOPED,
     UNIFORM,
     WEIGHTS,
     WindowError,
@@ -71,7 +75,7 @@ def test_a_clip_of_at_most_a_window_is_one_window(plan: WindowPlan, frames: int,
 def test_windows_of_a_clip_that_is_no_loop_go_forwards(plan: WindowPlan, frames: int, step: int) -> None:
     for window in windows(plan, frames, step):
         forwards = all(one < other for one, other in itertools.pairwise(window))
-        assert forwards or plan.loop
+        assert forwards or plan.loop or plan.layout == LOOPED
 
 
 @given(plans(), some.integers(65, 300), STEPS)
@@ -116,12 +120,68 @@ def test_thousands_of_frames_have_windows() -> None:
     assert len(windows(WindowPlan(), 4096, 3)) == math.ceil(4094 / 14) + 1
 
 
-@given(plans((UNIFORM,)), some.integers(65, 600), STEPS)
+@given(plans((UNIFORM, LOOPED)), some.integers(65, 600), STEPS)
 def test_uniform_windows_have_frames_at_even_distances(plan: WindowPlan, frames: int, step: int) -> None:
     distances = {
         (other - one) % frames for window in windows(plan, frames, step) for one, other in itertools.pairwise(window)
     }
     assert distances <= {2**i for i in range(plan.stride)}
+
+
+# What AnimateDiff-Evolved calls them, written down again
+
+
+def turned_bits(step: int) -> float:
+    return int(f"{step:064b}"[::-1], 2) / 2**64
+
+
+def over_the_end(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
+    """Its "looped uniform" windows of neighbouring frames."""
+    begin = round(frames * turned_bits(step))
+    end = begin + frames - (0 if plan.loop else plan.overlap)
+    starts = range(begin, end, plan.length - plan.overlap)
+    return [[frame % frames for frame in range(start, start + plan.length)] for start in starts]
+
+
+def within_the_clip(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
+    """Its "standard uniform" ones: those that go over the end are moved back, and the beginning is added if missed."""
+    now, number = over_the_end(plan, frames, step), 0
+    while number < len(now):
+        if now[number] != sorted(now[number]):
+            now[number] = list(range(frames - plan.length, frames))
+            if 0 not in now[(number + 1) % len(now)]:
+                now.insert(number + 1, list(range(plan.length)))
+        number += 1
+    return now
+
+
+def static(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
+    """Its "standard static" ones."""
+    now = []
+    for start in range(0, frames, plan.length - plan.overlap):
+        back = max(start + plan.length - frames, 0)
+        now.append(list(range(start - back, start - back + plan.length)))
+        if start + plan.length >= frames:
+            break
+    return now
+
+
+@pytest.mark.parametrize(
+    ("layout", "loop", "theirs"),
+    [
+        (LOOPED, False, over_the_end),
+        (LOOPED, True, over_the_end),
+        (UNIFORM, True, over_the_end),
+        (UNIFORM, False, within_the_clip),
+        (FIXED, False, static),
+    ],
+)
+@given(length=some.integers(8, 32), overlap=some.integers(0, 4), frames=some.integers(33, 200), step=STEPS)
+def test_windows_of_animatediff_evolved_are_the_same(
+    layout: str, loop: bool, theirs: Callable[..., list[list[int]]], length: int, overlap: int, frames: int, step: int
+) -> None:
+    plan = WindowPlan(length, overlap, loop, layout, 1, FLAT)
+    assert sorted(windows(plan, frames, step)) == sorted(set(map(tuple, theirs(plan, frames, step))))
 
 
 def test_each_step_begins_as_far_as_can_be_from_those_before() -> None:
