@@ -60,6 +60,11 @@ SCHEDULES = (
     "AnimateLCM T2V (reference)",
     "AnimateLCM I2V (reference)",
     "LCM (community)",
+    "LCM (community, 100 steps)",
+    "LCM (community, on AnimateDiff's noise)",
+    "LCM (community, average)",
+    "AnimateDiff (1000 steps)",
+    "AnimateDiff (1000 steps, average)",
     "keep the model's own",
 )
 MODULE = "ANIMATELCM_MOTION_MODULE"

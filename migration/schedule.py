@@ -6,9 +6,8 @@ from .draft import Draft
 from .families import Family
 from .flow import before, paths, sets_schedule
 from .graph import Link, Node
-from .ours import has
 from .report import Verdict
-from .table import SCHEDULE_ADVICE, SCHEDULES
+from .table import SCHEDULES
 
 MODELS_OWN = "keep the model's own"
 AUTOSELECT, USE_EXISTING, DEFAULT = "autoselect", "use existing", "linear (HotshotXL/default)"
@@ -31,15 +30,13 @@ def option_for(draft: Draft, node: Node, family: Family, sigma_schedule: str | N
     alias = sigma_schedule or str(draft.graph.constant(node, "beta_schedule", AUTOSELECT))
     alias = _chosen(draft, node, family) if alias == AUTOSELECT else alias
     alias = _existing(draft, node) if alias in (USE_EXISTING, DEFAULT) else alias
-    known = [choice for choice in SCHEDULES.get(alias, ()) if has("AnimateLCMApply", "schedule", choice[0])]
-    if not known:
+    if alias not in SCHEDULES:
+        differs = f"There is no schedule '{alias}' here: the model's own is kept."
         draft.say(
-            node, Verdict.CLOSE, f"There is no schedule '{alias}' here: the model's own is kept.", SCHEDULE_ADVICE
+            node, Verdict.CLOSE, differs, "Choose another one in 'Apply AnimateLCM' if colours or contrast drift."
         )
         return MODELS_OWN
-    option, verdict, differs = known[0]
-    draft.say(node, verdict, differs, SCHEDULE_ADVICE if differs else "")
-    return option
+    return SCHEDULES[alias]
 
 
 def with_schedule(draft: Draft, node: Node, sigma_schedule: str | None) -> Any:

@@ -343,29 +343,17 @@ def row_of(type: str) -> Row | None:
 
 # Schedules
 
-EXACT, CLOSE = Verdict.EXACT, Verdict.CLOSE
-_OURS_INSTEAD = "Choose another schedule in 'Apply AnimateLCM' if colours or contrast drift."
-
-# ADE's beta_schedule: our options in order of preference, each with how well it does
-SCHEDULES: Mapping[str, tuple[tuple[str, Verdict, str], ...]] = {
-    "lcm": (("LCM (community)", EXACT, ""),),
-    "lcm[100_ots]": (("LCM (community)", CLOSE, "The steps are taken from 50 timesteps where they were from 100."),),
-    "lcm >> sqrt_linear": (
-        ("AnimateLCM T2V (reference)", CLOSE, "The steps are taken from 100 timesteps where they were from 50."),
-    ),
-    "lcm avg(sqrt_linear,linear)": (
-        ("AnimateLCM T2V (reference)", CLOSE, "The noise levels are AnimateLCM's own, not the mean of two schedules."),
-    ),
-    "sqrt_linear (AnimateDiff)": (
-        ("AnimateLCM T2V (reference)", CLOSE, "The same noise levels, but on 100 timesteps where they were on 1000."),
-    ),
-    "avg(sqrt_linear,linear)": (
-        ("AnimateLCM T2V (reference)", CLOSE, "The noise levels are AnimateDiff's own, not the mean of two schedules."),
-    ),
-    "use existing": (("keep the model's own", EXACT, ""),),
-    "linear (HotshotXL/default)": (("keep the model's own", EXACT, ""),),
+# ADE's beta_schedule: our option that samples on the same noise levels
+SCHEDULES: Mapping[str, str] = {
+    "lcm": "LCM (community)",
+    "lcm[100_ots]": "LCM (community, 100 steps)",
+    "lcm >> sqrt_linear": "LCM (community, on AnimateDiff's noise)",
+    "lcm avg(sqrt_linear,linear)": "LCM (community, average)",
+    "sqrt_linear (AnimateDiff)": "AnimateDiff (1000 steps)",
+    "avg(sqrt_linear,linear)": "AnimateDiff (1000 steps, average)",
+    "use existing": "keep the model's own",
+    "linear (HotshotXL/default)": "keep the model's own",
 }
-SCHEDULE_ADVICE = _OURS_INSTEAD
 
 # Windows
 

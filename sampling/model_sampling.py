@@ -48,12 +48,15 @@ class ConsistencySampling(ScheduledSampling):
     """Noise levels on the grid that a consistency model was distilled on, and its consistency function."""
 
     def sigma(self, timestep: Tensor) -> Tensor:
-        """Return the noise level at `timestep`, taken down to the grid: the model knows no other levels.
+        """Return the noise level at `timestep`, taken down to the grid unless the schedule interpolates.
 
-        Schedulers ask for timesteps between those of the grid ("sgm_uniform" for 751.5 where the grid has 749).
+        Schedulers ask for timesteps between those of the grid ("sgm_uniform" for 751.5 where the grid has 749); the
+        model knows no other levels.
         """
         stride = self.grid[0] + 1
         index = (timestep.float().cpu() - self.grid[0]) / stride
+        if self.schedule.interpolated:
+            return super().sigma(index).to(timestep.device)
         index = (index + 1e-3).floor().long().clamp(0, len(self.grid) - 1)
         return self.sigmas[index].to(timestep.device)
 

@@ -25,12 +25,15 @@ class Schedule:
             diffusers' names; ComfyUI calls them "sqrt_linear" and "linear". "average": the mean of their noise levels.
         original_steps: solver steps of the distillation, the timesteps of the grid; `TRAIN_TIMESTEPS` where the model
             is no consistency model, but one that predicts noise at every timestep.
+        interpolated: whether a noise level between two of the grid is what lies between them, as in ComfyUI's own LCM,
+            which the community's workflows are tuned on; else it is taken down to the grid.
     """
 
     beta_start: float
     beta_end: float
     spacing: Spacing
     original_steps: int
+    interpolated: bool = False
 
     @property
     def distilled(self) -> bool:
@@ -43,10 +46,10 @@ I2V = Schedule(0.00085, 0.014, "linear", 200)
 ANIMATEDIFF = Schedule(0.00085, 0.012, "linear", TRAIN_TIMESTEPS)
 AVERAGE = Schedule(0.00085, 0.012, "average", TRAIN_TIMESTEPS)
 # LCM-LoRA's own, and its variants in AnimateDiff-Evolved
-COMMUNITY_LCM = Schedule(0.00085, 0.012, "scaled_linear", 50)
-COMMUNITY_LCM_100 = Schedule(0.00085, 0.012, "scaled_linear", 100)
-COMMUNITY_LCM_ANIMATEDIFF = Schedule(0.00085, 0.012, "linear", 50)
-COMMUNITY_LCM_AVERAGE = Schedule(0.00085, 0.012, "average", 50)
+COMMUNITY_LCM = Schedule(0.00085, 0.012, "scaled_linear", 50, interpolated=True)
+COMMUNITY_LCM_100 = replace(COMMUNITY_LCM, original_steps=100)
+COMMUNITY_LCM_ANIMATEDIFF = replace(COMMUNITY_LCM, spacing="linear")
+COMMUNITY_LCM_AVERAGE = replace(COMMUNITY_LCM, spacing="average")
 
 
 def alphas_cumprod(schedule: Schedule) -> Tensor:

@@ -11,7 +11,7 @@ from .build import Json, Nodes, Output
 from .workflows import CHECKPOINT, LCM_AVERAGE, LCM_MODULE, SQRT_LINEAR, V1_MODULE, V2_MODULE, V3_MODULE, Recipe, built
 
 LOADERS = pytest.mark.parametrize("loader", ["context", "gen1", "gen2"])
-COMMUNITY, OWN, T2V = "LCM (community)", "keep the model's own", "AnimateLCM T2V (reference)"
+COMMUNITY, OWN, ANIMATEDIFF = "LCM (community)", "keep the model's own", "AnimateDiff (1000 steps)"
 
 
 def moved(recipe: Recipe, **changes: Any) -> Moved:
@@ -47,7 +47,9 @@ PLAIN = Recipe(context=None)
 
 
 @LOADERS
-@pytest.mark.parametrize(("module", "option"), [(LCM_MODULE, COMMUNITY), (V3_MODULE, T2V), (V2_MODULE, T2V)])
+@pytest.mark.parametrize(
+    ("module", "option"), [(LCM_MODULE, COMMUNITY), (V3_MODULE, ANIMATEDIFF), (V2_MODULE, ANIMATEDIFF)]
+)
 def test_autoselect_is_lcm_for_animatelcm_alone(loader: str, module: str, option: str) -> None:
     result = moved(Recipe(loader=loader, context=None, module=module, schedule="autoselect"))
     assert inputs(result, "AnimateLCMApply")["schedule"] == option

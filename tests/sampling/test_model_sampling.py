@@ -12,6 +12,9 @@ from animatelcm.sampling.schedule import (
     ANIMATEDIFF,
     AVERAGE,
     COMMUNITY_LCM,
+    COMMUNITY_LCM_100,
+    COMMUNITY_LCM_ANIMATEDIFF,
+    COMMUNITY_LCM_AVERAGE,
     I2V,
     T2V,
     Schedule,
@@ -20,6 +23,7 @@ from animatelcm.sampling.schedule import (
     step_sigmas,
     timesteps,
 )
+from comfy_extras import nodes_model_advanced
 
 PRESETS = pytest.mark.parametrize("schedule", [T2V, I2V, COMMUNITY_LCM], ids=["t2v", "i2v", "community"])
 
@@ -145,3 +149,60 @@ def test_a_model_that_is_not_distilled_predicts_noise_and_no_more(schedule: Sche
     sigma = torch.tensor([0.5, 3.0], dtype=torch.float64)
     denoised = sampling.calculate_denoised(sigma, noise, x)
     torch.testing.assert_close(denoised, x - sigma[:, None, None, None] * noise, rtol=1e-12, atol=0)
+
+
+# The community's schedules
+
+
+class ComfysLcm(nodes_model_advanced.ModelSamplingDiscreteDistilled, nodes_model_advanced.LCM):
+    """ComfyUI's own sampling object for LCM, which AnimateDiff-Evolved uses too."""
+
+
+class ComfysLcm100(ComfysLcm):
+    original_timesteps = 100
+
+
+def comfys_lcm(beta_schedule: str, kind: type[ComfysLcm] = ComfysLcm) -> ComfysLcm:
+    return kind(SimpleNamespace(sampling_settings={"beta_schedule": beta_schedule}))
+
+
+def comfys_lcm_average() -> ComfysLcm:
+    average, other = comfys_lcm("linear"), comfys_lcm("sqrt_linear")
+    average.set_sigmas((average.sigmas + other.sigmas) / 2)
+    return average
+
+
+@pytest.mark.parametrize("scheduler", ["normal", "sgm_uniform", "simple", "ddim_uniform", "karras"])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [
+        (COMMUNITY_LCM, comfys_lcm("linear")),
+        (COMMUNITY_LCM_100, comfys_lcm("linear", ComfysLcm100)),
+        (COMMUNITY_LCM_ANIMATEDIFF, comfys_lcm("sqrt_linear")),
+        (COMMUNITY_LCM_AVERAGE, comfys_lcm_average()),
+    ],
+    ids=["lcm", "lcm[100_ots]", "lcm >> sqrt_linear", "lcm avg(sqrt_linear,linear)"],
+)
+def test_the_communitys_schedules_give_comfyuis_noise_levels_and_timesteps(
+    schedule: Schedule, theirs: ComfysLcm, scheduler: str
+) -> None:
+    ours = ConsistencySampling(schedule)
+    for steps in (4, 8, 11):
+        levels = comfy.samplers.calculate_sigmas(ours, scheduler, steps)
+        torch.testing.assert_close(levels, comfy.samplers.calculate_sigmas(theirs, scheduler, steps), rtol=1e-4, atol=0)
+        nearest, next = (levels[:-1].log() - ours.log_sigmas[:, None]).abs().topk(2, dim=0, largest=False).values
+        clear = levels[:-1][next - nearest > 1e-3]  # halfway between two, rounding decides
+        assert torch.equal(ours.timestep(clear), theirs.timestep(clear))
+
+
+def test_the_communitys_consistency_function_is_comfyuis() -> None:
+    x, noise = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    sigma = torch.tensor([0.5, 12.0])
+    ours, theirs = ConsistencySampling(COMMUNITY_LCM), comfys_lcm("linear")
+    given = sigma[:, None, None, None] * x, noise
+    torch.testing.assert_close(
+        ours.calculate_denoised(sigma, given[1], given[0]),
+        theirs.calculate_denoised(sigma, given[1], given[0]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
