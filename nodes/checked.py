@@ -130,6 +130,12 @@ def _is_image(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 4 and math.prod(value.shape) > 0
 
 
+def _is_audio(value: Any) -> bool:
+    waveform = value.get("waveform") if isinstance(value, dict) else None
+    is_sound = isinstance(waveform, Tensor) and waveform.ndim == 3 and len(waveform) > 0
+    return is_sound and isinstance(value.get("sample_rate"), int)
+
+
 def _is_patcher_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, ModelPatcher) and isinstance(value.model, kind)
 
@@ -146,6 +152,7 @@ KINDS = {
     "CONDITIONING": Kind("a CONDITIONING, such as 'CLIP Text Encode' gives", _is_conditioning),
     "LATENT": Kind("a LATENT, such as 'Empty AnimateLCM Latent' gives", _is_latent),
     "IMAGE": Kind("an IMAGE, (frames, height, width, channels), such as 'VAE Decode' gives", _is_image),
+    "AUDIO": Kind("an AUDIO, such as 'Load AnimateLCM Video' or 'Load Audio' gives", _is_audio),
     "GLIGEN": Kind("a GLIGEN model, such as 'GLIGENLoader' gives", lambda value: isinstance(value, ModelPatcher)),
     "LAYOUT": Kind("a LAYOUT, such as 'AnimateLCM Layout' gives", lambda value: isinstance(value, Layout)),
     "ANIMATELCM_MOTION_MODULE": Kind(

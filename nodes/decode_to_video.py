@@ -7,11 +7,12 @@ from torch import Tensor
 
 from ..video.colours import match_colours
 from ..video.decoded import Decoded
-from ..video.write import FORMATS, VideoSettings, write_video
+from ..video.formats import FORMATS
+from ..video.write import VideoSettings, write_video
 from .checked import checked
 from .compatibility import known
 from .progress import on_frame
-from .saving import graph, next_path, saving_inputs, shown, temporary_folder
+from .saving import audio_input, graph, next_path, saving_inputs, shown, sound_of, temporary_folder
 
 
 @checked
@@ -36,6 +37,7 @@ class AnimateLCMDecodeToVideo(io.ComfyNode):
                     tooltip="The picture whose colours the frames are to have, as in AnimateLCM Match Colors. Of "
                     "several, the first counts.",
                 ),
+                audio_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
@@ -58,6 +60,7 @@ class AnimateLCMDecodeToVideo(io.ComfyNode):
         quality: int,
         ping_pong: bool,
         picture: Tensor | None = None,
+        audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         def decode(some: Tensor) -> Tensor:
             frames = vae.decode(some)
@@ -65,7 +68,7 @@ class AnimateLCMDecodeToVideo(io.ComfyNode):
 
         frames = Decoded(latent["samples"], decode)
         height, width = frames[0].shape[:2]
-        path, subfolder = next_path(filename_prefix, FORMATS[format], width, height)
-        settings = VideoSettings(fps, quality, ping_pong)
+        path, subfolder = next_path(filename_prefix, FORMATS[format].suffix, width, height)
+        settings = VideoSettings(fps, quality, ping_pong, FORMATS[format], sound_of(audio))
         write_video(path, frames, settings, graph(cls.hidden), on_frame(), temporary_folder())
         return io.NodeOutput(ui=shown(path, subfolder))

@@ -88,7 +88,12 @@ def fingerprint(folder: str, name: str | None) -> str:
     It goes into the prompt that is saved with a video: nothing of the machine can be read from it.
     """
     path = folder_paths.get_full_path(folder, name) if name else None
-    return sha256(repr(identity(path)).encode()).hexdigest()[:16] if path else ""
+    return fingerprint_of(path) if path else ""
+
+
+def fingerprint_of(path: str | Path) -> str:
+    """Return the same of a file that exists."""
+    return sha256(repr(identity(path)).encode()).hexdigest()[:16]
 
 
 def _places(folder: str) -> str:

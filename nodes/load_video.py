@@ -4,11 +4,15 @@ import logging
 
 from comfy_api.latest import io
 
+from ..video.probe import describe
 from ..video.read import Excerpt, read_video
+from ..video.sound import read_sound
 from .checked import checked
 from .compatibility import known
+from .folders import fingerprint_of
 from .inputs import FileInput, frames_input, size_input
 from .progress import on_frame
+from .saving import audio_of
 from .videos import MissingVideoError, find_video, videos
 
 DEFAULT_FPS = 8.0  # what motion modules are trained at
@@ -58,6 +62,10 @@ class AnimateLCMLoadVideo(io.ComfyNode):
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The frames, for VAE Encode."),
                 io.Float.Output(display_name="fps", tooltip="How many of these frames make a second."),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The sound of these frames, for Save AnimateLCM Video; silence where the video has none.",
+                ),
             ],
             **known(io.Schema, search_aliases=["video to video", "vid2vid", "mp4", "gif"]),
         )
@@ -71,17 +79,20 @@ class AnimateLCMLoadVideo(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def fingerprint_inputs(cls, video: str | None = None, **others: object) -> float:
-        return find_video(video).stat().st_mtime if video else 0.0
+    def fingerprint_inputs(cls, video: str | None = None, **others: object) -> str:
+        return fingerprint_of(find_video(video)) if video else ""
 
     @classmethod
     def execute(cls, video: str, start: float, frames: int, every_nth: int, width: int, height: int) -> io.NodeOutput:
         excerpt = Excerpt(start=start, frames=frames, every=every_nth, width=width, height=height)
-        images, fps = read_video(find_video(video), excerpt, on_frame())
+        path, watched = find_video(video), on_frame()
+        images, fps = read_video(path, excerpt, watched)
         if len(images) == 1 < frames:
             logging.warning("AnimateLCM: %s has one frame from second %g on; motion needs at least 2.", video, start)
         elif len(images) < frames:
             logging.warning("AnimateLCM: %s ends after %d of %d frames.", video, len(images), frames)
         if not fps:
             logging.warning("AnimateLCM: %s does not say how fast it plays; %g frames a second.", video, DEFAULT_FPS)
-        return io.NodeOutput(images, fps or DEFAULT_FPS)
+        fps = fps or DEFAULT_FPS
+        sound = read_sound(describe(path), start, len(images) / fps, lambda: watched(frames - 1, frames))
+        return io.NodeOutput(images, fps, audio_of(sound))

@@ -1,13 +1,16 @@
 """The node that saves a video file."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..video.write import FORMATS, VideoSettings, write_video
+from ..video.formats import FORMATS
+from ..video.write import VideoSettings, write_video
 from .checked import checked
 from .compatibility import known
 from .progress import on_frame
-from .saving import graph, next_path, saving_inputs, shown, temporary_folder
+from .saving import audio_input, graph, next_path, saving_inputs, shown, sound_of, temporary_folder
 
 
 @checked
@@ -20,11 +23,13 @@ class AnimateLCMSaveVideo(io.ComfyNode):
             node_id="AnimateLCMSaveVideo",
             display_name="Save AnimateLCM Video",
             category="AnimateLCM",
-            description="Saves frames as MP4, WebM or GIF in ComfyUI's output folder, and plays them here. The "
-            "workflow is stored in the file: drop an MP4 or a WebM on the page to get it back.",
+            description="Saves frames, and sound, as MP4, WebM, GIF, MOV, WebP or a sequence of PNG files in "
+            "ComfyUI's output folder, and plays them here. The workflow is stored in the file: drop it on the page to "
+            "get it back.",
             inputs=[
                 io.Image.Input("images", tooltip="The frames, from VAE Decode."),
                 *saving_inputs(),
+                audio_input(),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
@@ -38,10 +43,17 @@ class AnimateLCMSaveVideo(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, images: Tensor, fps: float, filename_prefix: str, format: str, quality: int, ping_pong: bool
+        cls,
+        images: Tensor,
+        fps: float,
+        filename_prefix: str,
+        format: str,
+        quality: int,
+        ping_pong: bool,
+        audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         height, width = images.shape[1:3]
-        path, subfolder = next_path(filename_prefix, FORMATS[format], width, height)
-        settings = VideoSettings(fps, quality, ping_pong)
+        path, subfolder = next_path(filename_prefix, FORMATS[format].suffix, width, height)
+        settings = VideoSettings(fps, quality, ping_pong, FORMATS[format], sound_of(audio))
         write_video(path, images, settings, graph(cls.hidden), on_frame(), temporary_folder())
         return io.NodeOutput(ui=shown(path, subfolder))

@@ -10,9 +10,10 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io, ui
 
+from ..video.formats import FORMATS
 from ..video.frames import VideoError
+from ..video.sound import Sound
 from ..video.unfinished import cannot_save
-from ..video.write import FORMATS
 
 
 def saving_inputs() -> list[io.Input]:
@@ -36,7 +37,8 @@ def saving_inputs() -> list[io.Input]:
             "format",
             options=list(FORMATS),
             default=next(iter(FORMATS)),
-            tooltip="MP4 plays everywhere, WebM is smaller, GIF plays in messages and has 256 colours at most.",
+            tooltip="MP4 (H.264) plays everywhere, WebM is smaller, GIF plays in messages and has 256 colours at most, "
+            "ProRes and a PNG sequence are for editing. GIF, WebP and PNG have no sound.",
         ),
         io.Int.Input(
             "quality",
@@ -44,12 +46,33 @@ def saving_inputs() -> list[io.Input]:
             min=0,
             max=100,
             display_mode=io.NumberDisplay.slider,
-            tooltip="0 is the smallest file, 100 nearly the frames as they are. In a GIF: how many colours.",
+            tooltip="0 is the smallest file, 100 nearly the frames as they are. In a GIF: how many colours. A PNG "
+            "sequence is always exact.",
         ),
         io.Boolean.Input(
             "ping_pong", default=False, tooltip="Play forwards, then backwards: the end meets the beginning."
         ),
     ]
+
+
+def audio_input() -> io.Audio.Input:
+    """The sound that is saved with a video."""
+    return io.Audio.Input(
+        "audio",
+        optional=True,
+        tooltip="Sound to play from the first frame on. What is longer than the video is left out; of several, the "
+        "first counts.",
+    )
+
+
+def sound_of(audio: dict[str, Any] | None) -> Sound | None:
+    """Return ComfyUI's AUDIO, waveform (batch, channels, samples), as the sound of one video."""
+    return Sound(audio["waveform"][0], int(audio["sample_rate"])) if audio else None
+
+
+def audio_of(sound: Sound) -> dict[str, Any]:
+    """The inverse of `sound_of`."""
+    return {"waveform": sound.waveform[None], "sample_rate": sound.rate}
 
 
 def next_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:
@@ -88,6 +111,10 @@ def graph(hidden: Any) -> dict[str, Any]:
     return {"prompt": hidden.prompt, **more}
 
 
-def shown(path: Path, subfolder: str) -> ui.PreviewVideo:
-    """What the page plays on the node."""
-    return ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
+def shown(path: Path, subfolder: str) -> ui.PreviewVideo | ui.SavedImages:
+    """What the page shows on the node: the video, or the pictures of a sequence."""
+    if path.is_file():
+        return ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
+    inside = f"{subfolder}/{path.name}" if subfolder else path.name
+    pictures = sorted(picture.name for picture in path.iterdir())
+    return ui.SavedImages([ui.SavedResult(name, inside, io.FolderType.output) for name in pictures])

@@ -4,12 +4,16 @@ import json
 import logging
 import os
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PAGE_READS = {".webm": 2 << 20}  # bytes from the beginning of a file, where that is little
 OVERHEAD = 8192  # bytes of a file before its metadata, with room
+EXIF_FOLLOWS = 0x08  # a flag in a WebP's extended header
+MODEL_TAG, ASCII = 0x0110, 2  # in Exif
 
 
 def texts_of(metadata: Mapping[str, Any], suffix: str) -> dict[str, str]:
@@ -57,13 +61,59 @@ def ffmetadata(texts: Mapping[str, str]) -> str:
     return ";FFMETADATA1\n" + "".join(lines)
 
 
-def append_gif_comments(path: Path, texts: Mapping[str, str]) -> None:
+def append_gif_comments(path: Path, texts: Mapping[str, str], size: tuple[int, int]) -> None:
     """Add a comment `key=text` per entry to a GIF (GIF89a, section 24): it has no keys, ffmpeg writes no comments."""
     with path.open("r+b") as gif:
         gif.seek(-1, os.SEEK_END)  # the trailer, one byte, comes after the comments
         for key, text in texts.items():
             gif.write(b"\x21\xfe" + b"".join(sub_blocks(f"{key}={text}".encode())) + b"\x00")
         gif.write(b"\x3b")
+
+
+def append_webp_exif(path: Path, texts: Mapping[str, str], size: tuple[int, int]) -> None:
+    """Add "key:text" per entry as Exif tags to a WebP, as ComfyUI's own saver does and its page reads.
+
+    Args:
+        path: a WebP file; one picture alone has no header for that yet.
+        texts: what to add.
+        size: width and height of the pictures in it, in pixels.
+    """
+    if not texts:
+        return
+    with path.open("r+b") as webp:
+        whole = webp.read()
+        chunks = bytearray(whole[12:])
+        if not chunks.startswith(b"VP8X"):
+            sides = b"".join((side - 1).to_bytes(3, "little") for side in size)
+            chunks[:0] = b"VP8X" + struct.pack("<IB3x", 10, 0) + sides
+        chunks[8] |= EXIF_FOLLOWS
+        exif = exif_of(texts)
+        chunks += b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\x00" * (len(exif) % 2)
+        webp.seek(0)
+        webp.write(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+
+
+def exif_of(texts: Mapping[str, str]) -> bytes:
+    """Return Exif (TIFF 6.0, section 2) with a text tag per entry, from Model downwards, in the order of the tags."""
+    values = [f"{key}:{text}".encode() + b"\x00" for key, text in texts.items()][::-1]
+    entries, place = b"", 8 + 2 + 12 * len(values) + 4  # behind the header, the count, the entries, and no next one
+    for tag, value in enumerate(values, MODEL_TAG + 1 - len(values)):
+        entries += struct.pack("<HHII", tag, ASCII, len(value), place)
+        place += len(value)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(values)) + entries + b"\x00" * 4 + b"".join(values)
+
+
+def insert_png_texts(folder: Path, texts: Mapping[str, str], size: tuple[int, int]) -> None:
+    """Add a text chunk per entry (PNG, 11.3.4.3) to the first picture of a folder, where the page looks for them."""
+    first = min(folder.iterdir())
+    header, rest = 33, first.read_bytes()  # bytes: signature and the header's chunk
+    chunks = b"".join(png_chunk(b"tEXt", f"{key}\0{text}".encode()) for key, text in texts.items())
+    first.write_bytes(rest[:header] + chunks + rest[header:])
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a chunk of a PNG: length, kind, content, checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def sub_blocks(content: bytes) -> Iterator[bytes]:

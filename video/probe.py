@@ -43,6 +43,19 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class SoundStream:
+    """The sound of a video as it is stored.
+
+    Attributes:
+        rate: samples per second.
+        channels: 1, or more where there are more than one.
+    """
+
+    rate: int
+    channels: int
+
+
+@dataclass(frozen=True)
 class Description:
     """What a file says of itself.
 
@@ -51,12 +64,14 @@ class Description:
         late: as `Container.late`.
         pictures: of its first stream of pictures that is no cover.
         seconds: how long it is; 0 where the file does not say.
+        sound: of its first stream of sound, if it has one.
     """
 
     source: tuple[str, ...]
     late: float
     pictures: Pictures
     seconds: float
+    sound: SoundStream | None
 
 
 def describe(path: Path, still_wanted: Callable[[], None] = lambda: None) -> Description:
@@ -77,7 +92,7 @@ def describe(path: Path, still_wanted: Callable[[], None] = lambda: None) -> Des
         lines = running.log()
     if not any(line.startswith("ffmpeg version") for line in lines):
         raise VideoError(f"{executable()} is not ffmpeg, or does not start. {REMEDY}")
-    return Description(options, container.late, _pictures(path, container, lines), _seconds(lines))
+    return Description(options, container.late, _pictures(path, container, lines), _seconds(lines), _sound(lines))
 
 
 def source(path: Path, container: Container) -> tuple[str, ...]:
@@ -138,3 +153,8 @@ def _assumed_matrix(described: str, width: int, height: int) -> str | None:
 def _seconds(lines: list[str]) -> float:
     length = re.search(r"^  Duration: (\d+):(\d+):(\d+\.\d+)", "\n".join(lines), re.MULTILINE)
     return sum(float(part) * unit for part, unit in zip(length.groups(), (3600, 60, 1), strict=True)) if length else 0.0
+
+
+def _sound(lines: list[str]) -> SoundStream | None:
+    stream = re.search(r"^  Stream #0:\d+.*?: Audio: .*?, (\d+) Hz, (\w+)", "\n".join(lines), re.MULTILINE)
+    return SoundStream(int(stream[1]), 1 if stream[2] == "mono" else 2) if stream else None

@@ -1,8 +1,10 @@
-"""Frames to video files: MP4, WebM and GIF, encoded by the ffmpeg that imageio-ffmpeg brings."""
+"""Frames, and sound, to video files, encoded by the ffmpeg that imageio-ffmpeg brings."""
 
 import errno
+import logging
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .ffmpeg import REMEDY, Ffmpeg, executable, ffmpeg, without_origin
+from .formats import Format, format_of
 from .frames import VideoError, check_finite, rgb
-from .metadata import append_gif_comments, ffmetadata, texts_of
+from .metadata import ffmetadata, texts_of
+from .sound import Sound
 from .unfinished import cannot_save, unfinished
 
-FORMATS = {"MP4 (H.264)": ".mp4", "WebM (VP9)": ".webm", "GIF": ".gif"}
 Frames = Tensor | Sequence[Tensor]
-
-# RGB to the colours that every player knows, and to saying so in the file: without the tags, players guess by the size.
-BT709 = (
-    "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p,"
-    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
-)
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,8 @@ class VideoSettings:
         fps: frames per second.
         quality: 0 (smallest file) to 100 (closest to the frames).
         ping_pong: play forwards, then backwards, so that the end meets the beginning.
+        format: of the file; without one, what its suffix means.
+        sound: to play with the frames from their beginning on; what is longer than they are is left out.
 
     Raises:
         VideoError: if one of these is no number, or out of its range.
@@ -42,6 +41,8 @@ class VideoSettings:
     fps: float = 8.0
     quality: int = 80
     ping_pong: bool = False
+    format: Format | None = None
+    sound: Sound | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.fps) and self.fps > 0):
@@ -58,13 +59,13 @@ def write_video(
     on_frame: Callable[[int, int], None] = lambda done, total: None,
     temporary: Path | None = None,
 ) -> None:
-    """Write `frames` to `path`, in the format that its suffix names; there is a whole file afterwards, or none.
+    """Write `frames` to `path`; there is a whole file (or folder, of a sequence) afterwards, or none.
 
     Args:
-        path: ends in .mp4, .webm or .gif.
+        path: with the suffix of the format.
         frames: (frames, height, width, 3 or more), 0 to 1, as one tensor or made one by one when they are asked for;
             what comes after RGB is left out.
-        settings: frame rate, quality and order.
+        settings: frame rate, quality, order, format and sound.
         metadata: stored as JSON, each entry under its own key, where ComfyUI's page looks for "prompt" and "workflow".
         on_frame: called with (frames done, frames in all) before each frame is encoded, and again while that takes
             long; it may raise to stop.
@@ -78,8 +79,6 @@ def write_video(
     texts = texts_of(metadata or {}, path.suffix)
     with unfinished(path, temporary) as part:
         encode(part, path.name, frames, settings, texts, on_frame)
-        if path.suffix == ".gif":
-            append_gif_comments(part, texts)
 
 
 def encode(
@@ -91,24 +90,20 @@ def encode(
     on_frame: Callable[[int, int], None],
 ) -> None:
     """Run ffmpeg on `frames`; every other file it needs lies beside `part`, which is called `name` in messages."""
-    metadata = part.with_name("metadata.txt")
-    metadata.write_text(ffmetadata(texts), encoding="utf-8")
     order = playing_order(len(frames), settings.ping_pong)
+    format = settings.format or format_of(part)
+    first = stored(frames, order[0], format)
+    height, width = first.shape[:2]
+    command = [*input_options(width, height, settings.fps), *other_inputs(part, settings, format, texts, len(order))]
+    command += [*format.options((100 - settings.quality) / 100), output_of(part, format)]
     done = 0
-    source = [
-        *input_options(stored(frames, order[0], part.suffix), settings.fps),
-        "-f",
-        "ffmetadata",
-        "-i",
-        str(metadata),
-    ]
-    chosen = ["-map", "0:v", "-map_metadata", "1", *encoder_options(part.suffix, settings.quality)]
-    with ffmpeg(["-v", "error", *source, *chosen, str(part)], lambda: on_frame(done, len(order)), True) as encoder:
+    with ffmpeg(["-v", "error", *command], lambda: on_frame(done, len(order)), takes_input=True) as encoder:
         for index in order:
-            if not encoder.write(stored(frames, index, part.suffix).numpy().tobytes()):
+            if not encoder.write(stored(frames, index, format).numpy().tobytes()):
                 break  # its log says why
             done = min(done + 1, len(order) - 1)
         check_written(encoder, part, name)
+    format.finish(part, texts, (width, height))
 
 
 def check_written(encoder: Ffmpeg, part: Path, name: str) -> None:
@@ -118,47 +113,61 @@ def check_written(encoder: Ffmpeg, part: Path, name: str) -> None:
         VideoError: if there is no whole file then; the message says why.
     """
     code, log = encoder.finish(), encoder.log()
-    if code == 0 and part.is_file():
+    if code == 0 and (part.is_file() or (part.is_dir() and any(part.iterdir()))):
         return
     for number in (errno.ENOSPC, errno.EDQUOT):
         if any(os.strerror(number) in line for line in log):
             raise VideoError(cannot_save(name, number, None))
     if not log:
         raise VideoError(f"{name} could not be saved: {executable()} ended with code {code}. {REMEDY}")
+    if missing := re.search("Unknown encoder '(.+)'", "\n".join(log)):
+        raise VideoError(
+            f"This ffmpeg has no encoder {missing[1]}, which {name} needs. Choose another format, or get another "
+            "ffmpeg with 'pip install --upgrade imageio-ffmpeg'."
+        )
     raise VideoError(f"ffmpeg could not write {name}: {without_origin(log[0])}")
 
 
-def stored(frames: Frames, index: int, suffix: str) -> Tensor:
-    """Return a frame as the format stores it, (height, width, 3), 8 bit.
+def stored(frames: Frames, index: int, format: Format) -> Tensor:
+    """Return a frame as a format stores it, (height, width, 3), 8 bit.
 
     Raises:
         VideoError: if it has values that are no numbers, or fewer than three channels.
     """
     frame = rgb(frames[index])
     check_finite(frame, index)
-    return pad_to_even(frame, suffix).clamp(0, 1).mul(255).round().byte().cpu()
+    frame = pad_to_even(frame) if format.even else frame
+    return frame.clamp(0, 1).mul(255).round().byte().cpu()
 
 
-def input_options(frame: Tensor, fps: float) -> list[str]:
-    """Return ffmpeg's options to read frames such as this from a pipe."""
-    height, width = frame.shape[:2]
+def input_options(width: int, height: int, fps: float) -> list[str]:
+    """Return ffmpeg's options to read 8-bit RGB frames of a size from a pipe."""
     return ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}", "-i", "-"]
 
 
-def encoder_options(suffix: str, quality: int) -> list[str]:
-    """Return ffmpeg's options of a format; `quality` becomes the codec's own scale."""
-    worse = (100 - quality) / 100
-    if suffix == ".mp4":
-        codec = ["-c:v", "libx264", "-preset", "medium", "-crf", f"{8 + 34 * worse:.0f}"]
-        return ["-vf", BT709, *codec, "-movflags", "+faststart+use_metadata_tags"]
-    if suffix == ".webm":
-        codec = ["-c:v", "libvpx-vp9", "-crf", f"{10 + 50 * worse:.0f}", "-b:v", "0", "-row-mt", "1", "-cpu-used", "2"]
-        return ["-vf", BT709, *codec]
-    if suffix == ".gif":
-        colours = round(256 - 224 * worse)
-        palette = f"palettegen=max_colors={colours}:reserve_transparent=0"
-        return ["-vf", f"split[a][b];[a]{palette}[p];[b][p]paletteuse", "-loop", "0"]
-    raise VideoError(f"{suffix} is not a video format. Expected one of {', '.join(FORMATS.values())}.")
+def other_inputs(
+    part: Path, settings: VideoSettings, format: Format, texts: Mapping[str, str], frames: int
+) -> list[str]:
+    """Write what goes into a video beside its frames to files beside `part`, and return ffmpeg's options for them."""
+    metadata = part.with_name("metadata.txt")
+    metadata.write_text(ffmetadata(texts), encoding="utf-8")
+    taken = ["-f", "ffmetadata", "-i", str(metadata)]
+    chosen = ["-map", "0:v", "-map_metadata", "1"]
+    if settings.sound and settings.sound.heard():
+        if format.sound:
+            taken += settings.sound.write_raw(part.with_name("sound.raw"), frames / settings.fps)
+            chosen += ["-map", "2:a", *format.sound]
+        else:
+            logging.warning("AnimateLCM: a %s has no sound.", part.suffix.removeprefix(".") or "sequence of pictures")
+    return taken + chosen
+
+
+def output_of(part: Path, format: Format) -> str:
+    """Return where ffmpeg writes: a file, or the files of a folder."""
+    if format.suffix:
+        return str(part)
+    part.mkdir()
+    return str(part).replace("%", "%%") + os.sep + "%05d.png"
 
 
 def playing_order(count: int, ping_pong: bool) -> list[int]:
@@ -167,9 +176,9 @@ def playing_order(count: int, ping_pong: bool) -> list[int]:
     return forwards + forwards[-2:0:-1] if ping_pong else forwards
 
 
-def pad_to_even(frame: Tensor, suffix: str) -> Tensor:
+def pad_to_even(frame: Tensor) -> Tensor:
     """Repeat the last row and column of odd sizes: the colours of a 4:2:0 video are stored for 2x2 pixels."""
     height, width = frame.shape[:2]
-    if suffix == ".gif" or not (height % 2 or width % 2):
+    if not (height % 2 or width % 2):
         return frame
     return F.pad(frame.movedim(-1, 0)[None], (0, width % 2, 0, height % 2), mode="replicate")[0].movedim(0, -1)

@@ -48,6 +48,7 @@ INPUTS = {
         "format": "MP4 (H.264)",
         "quality": 80,
         "ping_pong": False,
+        "audio": None,
     },
     "AnimateLCMImageToVideo": {
         "model": None,
@@ -130,6 +131,7 @@ INPUTS = {
         "quality": 80,
         "ping_pong": False,
         "picture": None,
+        "audio": None,
     },
 }
 OUTPUTS = {
@@ -141,7 +143,7 @@ OUTPUTS = {
     "AnimateLCMSamplerSelect": ["sampler"],
     "AnimateLCMSaveVideo": [],
     "AnimateLCMImageToVideo": ["model", "latent"],
-    "AnimateLCMLoadVideo": ["images", "fps"],
+    "AnimateLCMLoadVideo": ["images", "fps", "audio"],
     "AnimateLCMMatchColors": ["images"],
     "AnimateLCMLayout": ["layout"],
     "AnimateLCMLayoutBox": ["layout"],
@@ -153,7 +155,9 @@ OUTPUTS = {
     "AnimateLCMDecodeToVideo": [],
 }
 OPTIONAL = {
+    ("AnimateLCMSaveVideo", "audio"),
     ("AnimateLCMDecodeToVideo", "picture"),
+    ("AnimateLCMDecodeToVideo", "audio"),
     ("AnimateLCMApply", "clip"),
     ("AnimateLCMSampler", "negative"),
     ("AnimateLCMLayoutBox", "layout"),

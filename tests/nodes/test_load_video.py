@@ -10,6 +10,7 @@ import pytest
 import torch
 from animatelcm.nodes.load_video import AnimateLCMLoadVideo
 from animatelcm.nodes.videos import NAMED, videos
+from animatelcm.video.sound import Sound
 from animatelcm.video.write import VideoSettings, write_video
 
 EXAMPLE = "animatelcm_example_circle.mp4"
@@ -27,7 +28,7 @@ def add(path: Path, frames: int = 4) -> None:
 
 
 def load(video: str, frames: int = 4) -> tuple[torch.Tensor, float]:
-    return AnimateLCMLoadVideo.execute(video, 0.0, frames, 1, 64, 128).args
+    return AnimateLCMLoadVideo.execute(video, 0.0, frames, 1, 64, 128).args[:2]
 
 
 def test_videos_of_the_input_folder_come_before_the_example(input_folder: Path) -> None:
@@ -87,10 +88,34 @@ def test_a_name_that_another_node_hands_over_is_not_checked_too_early() -> None:
 
 
 def test_a_replaced_file_is_read_again(input_folder: Path) -> None:
+    """Though it has the same time, and the same size."""
     add(input_folder / "clip.mp4")
-    before = AnimateLCMLoadVideo.fingerprint_inputs("clip.mp4", start=0.0)
-    os.utime(input_folder / "clip.mp4", (before + 1, before + 1))
-    assert AnimateLCMLoadVideo.fingerprint_inputs("clip.mp4", start=0.0) == before + 1
+    before, time = fingerprint(), (input_folder / "clip.mp4").stat().st_mtime
+    assert fingerprint() == before
+    (input_folder / "other.mp4").write_bytes((input_folder / "clip.mp4").read_bytes())
+    os.utime(input_folder / "other.mp4", (time, time))
+    (input_folder / "other.mp4").replace(input_folder / "clip.mp4")
+    assert fingerprint() != before
+
+
+def fingerprint() -> str:
+    return AnimateLCMLoadVideo.fingerprint_inputs("clip.mp4", start=0.0)
+
+
+def test_its_sound_comes_with_it(input_folder: Path) -> None:
+    tone = torch.sin(torch.arange(48000) / 10)[None].repeat(2, 1)
+    write_video(
+        input_folder / "clip.mp4", torch.full((8, 32, 32, 3), 0.5), VideoSettings(8.0, sound=Sound(tone, 48000))
+    )
+    audio = AnimateLCMLoadVideo.execute("clip.mp4", 0.5, 2, 2, 64, 64).args[2]
+    assert audio["sample_rate"] == 48000
+    assert audio["waveform"].shape == (1, 2, 24000) and audio["waveform"].abs().max() > 0.5
+
+
+def test_a_video_without_sound_comes_with_silence(input_folder: Path) -> None:
+    add(input_folder / "clip.mp4")
+    audio = AnimateLCMLoadVideo.execute("clip.mp4", 0.0, 4, 1, 64, 64).args[2]
+    assert audio["waveform"].shape == (1, 1, audio["sample_rate"] // 2) and not audio["waveform"].any()
 
 
 def test_a_video_that_is_too_short_is_warned_about(input_folder: Path, caplog: pytest.LogCaptureFixture) -> None:

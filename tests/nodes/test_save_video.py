@@ -11,6 +11,7 @@ import pytest
 import torch
 from animatelcm.nodes.save_video import AnimateLCMSaveVideo
 from animatelcm.video.frames import VideoError
+from animatelcm.video.probe import SoundStream, describe
 from comfy.cli_args import args
 
 GRAPH = SimpleNamespace(prompt={"1": {"class_type": "X"}}, extra_pnginfo={"workflow": {"nodes": []}})
@@ -34,7 +35,18 @@ def save(graph: SimpleNamespace = GRAPH, **inputs: Any) -> Any:
     return node.execute(**{"images": torch.rand(4, 32, 32, 3), **defaults, **inputs})
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("MP4 (H.264)", "mp4"), ("WebM (VP9)", "webm"), ("GIF", "gif")])
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [
+        ("MP4 (H.264)", "mp4"),
+        ("WebM (VP9)", "webm"),
+        ("GIF", "gif"),
+        ("MP4 (H.265)", "mp4"),
+        ("MP4 (AV1)", "mp4"),
+        ("MOV (ProRes)", "mov"),
+        ("WebP", "webp"),
+    ],
+)
 def test_files_are_numbered_and_shown(output: Path, format: str, suffix: str) -> None:
     for number in (1, 2):
         shown = save(format=format).ui.as_dict()
@@ -42,6 +54,30 @@ def test_files_are_numbered_and_shown(output: Path, format: str, suffix: str) ->
         assert (output / "clips" / name).stat().st_size
         assert shown["images"] == [{"filename": name, "subfolder": "clips", "type": "output"}]
         assert tuple(shown["animated"]) == (True,)
+
+
+def test_a_sequence_is_a_folder_of_pictures(output: Path) -> None:
+    for number in (1, 2):
+        shown = save(format="PNG sequence").ui.as_dict()
+        folder = f"clips/video_{number:05}_"
+        names = [f"{picture:05}.png" for picture in (1, 2, 3, 4)]
+        assert sorted(path.name for path in (output / folder).iterdir()) == names
+        assert shown["images"] == [{"filename": name, "subfolder": folder, "type": "output"} for name in names]
+        assert "animated" not in shown
+
+
+def test_sound_is_saved(output: Path) -> None:
+    tone = torch.sin(torch.arange(48000) / 10)[None, None]
+    save(audio={"waveform": tone, "sample_rate": 48000})
+    save()
+    sounds = [describe(path).sound for path in sorted((output / "clips").iterdir())]
+    assert sounds == [SoundStream(48000, 1), None]
+
+
+@pytest.mark.parametrize("audio", [7, {}, {"waveform": torch.zeros(2, 8), "sample_rate": 8000}, {"sample_rate": 8000}])
+def test_what_is_no_sound_is_named(output: Path, audio: Any) -> None:
+    with pytest.raises(ValueError, match="audio of 'Save AnimateLCM Video' is .*Expected an AUDIO"):
+        save(audio=audio)
 
 
 def test_the_file_remembers_the_graph_unless_told_not_to(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
