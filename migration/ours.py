@@ -67,6 +67,9 @@ SCHEDULES = (
     "AnimateDiff (1000 steps, average)",
     "keep the model's own",
 )
+FORMATS = (
+    *("MP4 (H.264)", "WebM (VP9)", "GIF", "MP4 (H.265)", "MP4 (AV1)", "MOV (ProRes)", "WebP", "PNG sequence"),
+)
 MODULE = "ANIMATELCM_MOTION_MODULE"
 
 KINDS = {
@@ -116,14 +119,15 @@ KINDS = {
     ),
     "AnimateLCMSaveVideo": Kind(
         "Save AnimateLCM Video",
-        (340, 178),
+        (340, 198),
         {
             "images": Input("IMAGE"),
             "fps": Input("FLOAT", 8.0, range=(0.1, 120.0)),
             "filename_prefix": Input("STRING", "AnimateLCM/video"),
-            "format": Input("COMBO", "MP4 (H.264)", options=("MP4 (H.264)", "WebM (VP9)", "GIF")),
+            "format": Input("COMBO", "MP4 (H.264)", options=FORMATS),
             "quality": Input("INT", 80, range=(0, 100)),
             "ping_pong": Input("BOOLEAN", False),
+            "audio": Input("AUDIO", optional=True),
         },
     ),
     # ComfyUI's own
