@@ -68,7 +68,17 @@ SCHEDULES = (
     "keep the model's own",
 )
 FORMATS = (
-    *("MP4 (H.264)", "WebM (VP9)", "GIF", "MP4 (H.265)", "MP4 (AV1)", "MOV (ProRes)", "WebP", "PNG sequence"),
+    *(
+        "MP4 (H.264)",
+        "WebM (VP9)",
+        "GIF",
+        "MP4 (H.265)",
+        "MP4 (AV1)",
+        "WebM (AV1)",
+        "MOV (ProRes)",
+        "WebP",
+        "PNG sequence",
+    ),
 )
 MODULE = "ANIMATELCM_MOTION_MODULE"
 

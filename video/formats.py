@@ -53,8 +53,11 @@ def h265(worse: float) -> list[str]:
 
 
 def av1(worse: float) -> list[str]:
-    codec = ["-c:v", "libsvtav1", "-preset", "8", "-crf", f"{10 + 45 * worse:.0f}"]
-    return [*bt709("yuv420p"), *codec, *TAGS_IN_FRONT]
+    return [*bt709("yuv420p"), "-c:v", "libsvtav1", "-preset", "8", "-crf", f"{10 + 45 * worse:.0f}"]
+
+
+def av1_in_mp4(worse: float) -> list[str]:
+    return [*av1(worse), *TAGS_IN_FRONT]
 
 
 def vp9(worse: float) -> list[str]:
@@ -89,7 +92,8 @@ FORMATS = {
     "WebM (VP9)": Format(".webm", vp9, OPUS),
     "GIF": Format(".gif", gif, even=False, finish=append_gif_comments),
     "MP4 (H.265)": Format(".mp4", h265, AAC),
-    "MP4 (AV1)": Format(".mp4", av1, AAC),
+    "MP4 (AV1)": Format(".mp4", av1_in_mp4, AAC),
+    "WebM (AV1)": Format(".webm", av1, OPUS),
     "MOV (ProRes)": Format(".mov", prores, PCM),
     "WebP": Format(".webp", webp, even=False, finish=append_webp_exif),
     "PNG sequence": Format("", png, even=False, finish=insert_png_texts),

@@ -26,6 +26,7 @@ CODECS = {
     "GIF": "gif",
     "MP4 (H.265)": "hevc (Main)",
     "MP4 (AV1)": "av1",
+    "WebM (AV1)": "av1",
     "MOV (ProRes)": "prores",
     "WebP": "webp_anim",
     "PNG sequence": "png",
