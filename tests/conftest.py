@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import torch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -42,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
     args.cpu = not has_gpu()
     args.use_pytorch_cross_attention = True
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C: fixtures stop their servers
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

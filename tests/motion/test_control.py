@@ -24,6 +24,7 @@ from torch import Tensor, nn
 import nodes
 
 from ..nodes.conftest import UNET, WIDTHS
+from ..relative_error import relative_error
 from .comfy_model import SIGMAS, SIZE, Conds, build_model, hooks, prompt
 from .conftest import fill
 
@@ -117,7 +118,7 @@ def frame_by_frame(
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert relative_error(found, expected) < 1e-4
 
 
 def far(one: Tensor, other: Tensor) -> bool:

@@ -16,6 +16,7 @@ from animatelcm.windows.frames import Frames, FramesError
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..relative_error import relative_error
 from .comfy_model import CONTEXT, SIZE, hooks, prompt, sample
 from .test_attach_image import LATENT_SCALE, motion, tensors  # noqa: F401 - a motion module with an image encoder
 from .windows import ANCHORED, CLIP, HANDLERS, WINDOWS, comfyuis_own, contract, in_windows
@@ -45,11 +46,11 @@ def denoised(model: ModelPatcher, **inputs: Any) -> Tensor:
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert relative_error(found, expected) < 1e-4
 
 
 def far(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() > 1e-3 * other.abs().max())
+    return relative_error(one, other) > 1e-3
 
 
 # The motion module

@@ -17,6 +17,7 @@ from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..relative_error import relative_error
 from .conftest import LAYER, lora, replace_with_same_time
 
 SaveModel = Callable[[str, str, dict[str, Tensor]], str]
@@ -45,7 +46,7 @@ def test_equation_2(base: ModelPatcher, apply: Callable[..., ModelPatcher], save
     model = apply(style_lora=names[0], acceleration_lora=names[1], alpha=0.7, beta=0.4)
 
     expected = w0.double() + 0.7 * residual(style, 4, 2.0) + 0.4 * residual(acceleration, 8, 8.0)
-    torch.testing.assert_close(merged_weight(model).double(), expected, rtol=1e-6, atol=1e-6)
+    assert relative_error(merged_weight(model), expected) < 1e-6
     assert torch.equal(comfy.utils.get_attr(base.model, LAYER), w0)
     assert not base.patches
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import nodes
 
+from ..relative_error import relative_error
 from .conftest import fill
 
 FRAMES, PIXELS, WIDTH = 4, 64, 64
@@ -72,7 +73,7 @@ def shares(*boxes: Box, strength: float) -> Tensor:
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert relative_error(found, expected) < 1e-4
 
 
 # Regions
