@@ -7,12 +7,9 @@ from torch import Tensor
 
 from ..video.colours import match_colours
 from ..video.decoded import Decoded
-from ..video.formats import FORMATS
-from ..video.write import VideoSettings, write_video
 from .checked import checked
 from .compatibility import known
-from .progress import on_frame
-from .saving import audio_input, graph, next_path, saving_inputs, shown, sound_of, temporary_folder
+from .saving import audio_input, save, saving_inputs
 
 
 @checked
@@ -67,8 +64,4 @@ class AnimateLCMDecodeToVideo(io.ComfyNode):
             return frames if picture is None else match_colours(frames, picture[0].to(frames.device))
 
         frames = Decoded(latent["samples"], decode)
-        height, width = frames[0].shape[:2]
-        path, subfolder = next_path(filename_prefix, FORMATS[format].suffix, width, height)
-        settings = VideoSettings(fps, quality, ping_pong, FORMATS[format], sound_of(audio))
-        write_video(path, frames, settings, graph(cls.hidden), on_frame(), temporary_folder())
-        return io.NodeOutput(ui=shown(path, subfolder))
+        return save(frames, cls.hidden, fps, filename_prefix, format, quality, ping_pong, audio)

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..video.colours import match_colours
+from ..video.frames import check_all_finite
 from .checked import checked
 from .compatibility import known
 from .progress import on_frame
@@ -44,4 +45,5 @@ class AnimateLCMMatchColors(io.ComfyNode):
 
     @classmethod
     def execute(cls, images: Tensor, picture: Tensor, strength: float) -> io.NodeOutput:
+        check_all_finite(images)
         return io.NodeOutput(match_colours(images, picture[0].to(images.device), strength, on_frame()))

@@ -5,12 +5,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..video.formats import FORMATS
-from ..video.write import VideoSettings, write_video
 from .checked import checked
 from .compatibility import known
-from .progress import on_frame
-from .saving import audio_input, graph, next_path, saving_inputs, shown, sound_of, temporary_folder
+from .saving import audio_input, save, saving_inputs
 
 
 @checked
@@ -52,8 +49,4 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         ping_pong: bool,
         audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
-        height, width = images.shape[1:3]
-        path, subfolder = next_path(filename_prefix, FORMATS[format].suffix, width, height)
-        settings = VideoSettings(fps, quality, ping_pong, FORMATS[format], sound_of(audio))
-        write_video(path, images, settings, graph(cls.hidden), on_frame(), temporary_folder())
-        return io.NodeOutput(ui=shown(path, subfolder))
+        return save(images, cls.hidden, fps, filename_prefix, format, quality, ping_pong, audio)

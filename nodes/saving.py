@@ -14,6 +14,8 @@ from ..video.formats import FORMATS
 from ..video.frames import VideoError
 from ..video.sound import Sound
 from ..video.unfinished import cannot_save
+from ..video.write import Frames, VideoSettings, write_video
+from .progress import on_frame
 
 
 def saving_inputs() -> list[io.Input]:
@@ -65,6 +67,30 @@ def audio_input() -> io.Audio.Input:
     )
 
 
+def save(
+    frames: Frames,
+    hidden: Any,
+    fps: float,
+    filename_prefix: str,
+    format: str,
+    quality: int,
+    ping_pong: bool,
+    audio: dict[str, Any] | None,
+) -> io.NodeOutput:
+    """Save frames below ComfyUI's output folder, and show the file on the node; the rest are the values of its inputs.
+
+    Args:
+        frames: (frames, height, width, 3 or more), 0 to 1, as one tensor or made when they are asked for.
+        hidden: of the node, with the prompt and what else the page sent.
+    """
+    height, width = frames[0].shape[:2]
+    path, subfolder = next_path(filename_prefix, FORMATS[format].suffix, width, height)
+    settings = VideoSettings(fps, quality, ping_pong, FORMATS[format], sound_of(audio))
+    # ComfyUI clears its temporary folder at its start and at its end: a kill leaves nothing for ever
+    write_video(path, frames, settings, graph(hidden), on_frame(), Path(folder_paths.get_temp_directory()))
+    return io.NodeOutput(ui=shown(path, subfolder))
+
+
 def sound_of(audio: dict[str, Any] | None) -> Sound | None:
     """Return ComfyUI's AUDIO, waveform (batch, channels, samples), as the sound of one video."""
     return Sound(audio["waveform"][0], int(audio["sample_rate"])) if audio else None
@@ -93,11 +119,6 @@ def next_path(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, 
     except ValueError as error:  # a zero, or half of a character
         raise VideoError(f"{prefix!r} cannot be a file's name ({error}). Choose another filename_prefix.") from error
     return path, subfolder
-
-
-def temporary_folder() -> Path:
-    """Where ComfyUI clears what is left, at its start and at its end."""
-    return Path(folder_paths.get_temp_directory())
 
 
 def graph(hidden: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def rgb(frames: Tensor) -> Tensor:
 
 
 def check_finite(frame: Tensor, index: int) -> None:
-    """Refuse a frame that would be saved as black.
+    """Refuse a frame that would be black.
 
     Raises:
         VideoError: if a value of it is no number.
@@ -30,3 +30,13 @@ def check_finite(frame: Tensor, index: int) -> None:
             f"Frame {index} has values that are not numbers (NaN or infinity), and would be black. As a rule the VAE "
             "overflowed in half precision: start ComfyUI with --fp32-vae or --bf16-vae, or choose another VAE."
         )
+
+
+def check_all_finite(frames: Tensor) -> None:
+    """Refuse a batch of frames, (frames, height, width, channels), with one that would be black.
+
+    Raises:
+        VideoError: with the number of the first such frame.
+    """
+    for index, frame in enumerate(frames):
+        check_finite(frame, index)

@@ -26,6 +26,10 @@ SELECT_NEW_NODE = """type => {
     canvas.selectNode(node)
     canvas.setDirty(true, true)
 }"""
+DROP = """async ([url, name, type]) => {
+    const content = await (await fetch(url)).blob()
+    await window.app.handleFile(new File([content], name, {type}))
+}"""
 GRAPH_AS_PROMPT = "async () => (await window.app.graphToPrompt()).output"
 
 
@@ -100,16 +104,27 @@ def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(
     prompt = answer.value.request.post_data_json["prompt"]
     (file,) = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))
     page.evaluate("() => window.app.graph.clear()")
-    page.evaluate(
-        """async ([url, name, type]) => {
-            const content = await (await fetch(url)).blob()
-            await window.app.handleFile(new File([content], name, {type}))
-        }""",
-        [
-            f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}",
-            file["filename"],
-            type,
-        ],
-    )
+    url = f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}"
+    page.evaluate(DROP, [url, file["filename"], type])
+    page.wait_for_function("() => window.app.graph.nodes.length > 0")
+    assert page.evaluate(GRAPH_AS_PROMPT) == prompt
+
+
+@pytest.mark.parametrize(
+    ("format", "type"),
+    [("WebP", "image/webp"), ("MOV (ProRes)", "video/quicktime"), ("PNG sequence", "image/png")],
+)
+def test_a_file_that_does_not_play_in_the_page_brings_its_workflow_back_too(
+    page: "Page", server: Server, format: str, type: str
+) -> None:
+    open_workflow(page, "text_to_video")
+    page.evaluate(CHOOSE_FORMAT, format)
+    with page.expect_response("**/prompt") as answer:
+        page.get_by_role("button", name="Run", exact=True).click()
+    prompt = answer.value.request.post_data_json["prompt"]
+    file = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))[0]
+    page.evaluate("() => window.app.graph.clear()")
+    url = f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}"
+    page.evaluate(DROP, [url, file["filename"], type])
     page.wait_for_function("() => window.app.graph.nodes.length > 0")
     assert page.evaluate(GRAPH_AS_PROMPT) == prompt

@@ -5,6 +5,7 @@ import pytest
 import torch
 from animatelcm.nodes.match_colours import AnimateLCMMatchColors
 from animatelcm.video.colours import match_colours
+from animatelcm.video.frames import VideoError
 from torch import Tensor
 
 
@@ -21,6 +22,13 @@ def test_the_frames_get_the_colours_of_the_picture(channels: int) -> None:
 def test_of_several_pictures_the_first_counts() -> None:
     images, pictures = torch.rand(3, 8, 8, 3), torch.rand(2, 8, 8, 3)
     assert torch.equal(match(images, pictures), match(images, pictures[:1]))
+
+
+def test_frames_that_are_no_numbers_are_refused() -> None:
+    images = torch.rand(3, 8, 8, 3)
+    images[1, 2, 3, 0] = torch.inf
+    with pytest.raises(VideoError, match="Frame 1 has values that are not numbers"):
+        match(images, torch.rand(1, 8, 8, 3))
 
 
 def test_an_interrupt_stops_it() -> None:
