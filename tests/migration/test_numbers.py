@@ -1,0 +1,262 @@
+"""Numbers stay: latents of moved graphs are those of a second implementation of what AnimateDiff-Evolved computes.
+
+The image model and the motion module are diffusers' here; schedules, guidance, windows, their weights and the samplers
+are written down again, in float64, from ADE's and ComfyUI's definitions.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import comfy.k_diffusion.sampling
+import comfy.model_management
+import comfy.supported_models
+import folder_paths
+import pytest
+import safetensors.torch
+import torch
+from animatelcm.distill.ldm import unet_key
+from animatelcm.migration.move import move
+from animatelcm.nodes.extension import AnimateLCMExtension
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from torch import Tensor
+
+import nodes as comfy_nodes
+
+from ..motion.conftest import CONFIG, fill, normalized_per_frame
+from ..nodes.conftest import UNET
+from .build import Json
+from .workflows import SQRT_LINEAR, Recipe, built
+
+FRAMES, SIDE, SEED, CFG = 4, 8, 7, 1.5
+MODULE = "AnimateLCM_of_the_tests.safetensors"
+POSITIVE, NEGATIVE = torch.randn(2, 1, 77, UNET["context_dim"], generator=torch.Generator().manual_seed(2)).unbind()
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """What a workflow asks of AnimateDiff-Evolved."""
+
+    spacing: str
+    original_steps: int = 1000
+    sampler: str = "lcm"
+    scheduler: str = "sgm_uniform"
+    steps: int = 3
+    effect: float = 1.0
+    scale: float = 1.0
+    windows: list[list[int]] = field(default_factory=lambda: [list(range(FRAMES))])
+    weights: str = "pyramid"
+
+
+# The second implementation
+
+
+def noise_levels(spacing: str) -> Tensor:
+    """Sigmas of all 1000 timesteps."""
+    if spacing == "average":
+        return (noise_levels("linear") + noise_levels("sqrt_linear")) / 2
+    start, end = 0.00085, 0.012
+    if spacing == "sqrt_linear":
+        betas = torch.linspace(start, end, 1000, dtype=torch.float64)
+    else:
+        betas = torch.linspace(start**0.5, end**0.5, 1000, dtype=torch.float64) ** 2
+    share = torch.cumprod(1 - betas, 0)
+    return ((1 - share) / share).sqrt()
+
+
+class Levels:
+    """Timesteps that a model knows, and their noise levels."""
+
+    def __init__(self, spacing: str, known: int) -> None:
+        self.stride = 1000 // known
+        self.sigmas = noise_levels(spacing)[self.stride - 1 :: self.stride]
+        self.distilled = known < 1000
+
+    def timestep(self, sigma: Tensor) -> int:
+        nearest = (self.sigmas.log() - sigma.log()).abs().argmin()
+        return int(nearest) * self.stride + self.stride - 1
+
+    def sigma(self, timestep: float) -> Tensor:
+        place = min(max((timestep - self.stride + 1) / self.stride, 0), len(self.sigmas) - 1)
+        low, share = int(place), place - int(place)
+        high = min(low + 1, len(self.sigmas) - 1)
+        return ((1 - share) * self.sigmas[low].log() + share * self.sigmas[high].log()).exp()
+
+    def of_steps(self, scheduler: str, steps: int) -> list[Tensor]:
+        """The noise levels of a sample, and 0: timesteps at equal distances, without the last one ("sgm_uniform")."""
+        first, last = self.timestep(self.sigmas[-1]), self.timestep(self.sigmas[0])
+        count = steps if scheduler == "sgm_uniform" else steps - 1
+        timesteps = [first + (last - first) * i / count for i in range(steps)]
+        return [*map(self.sigma, timesteps), torch.tensor(0.0, dtype=torch.float64)]
+
+
+def their_latents(unet: UNetMotionModel, theirs: Theirs) -> Tensor:
+    """Latents, (frames, 4, height, width), as the model sees them."""
+    levels = Levels(theirs.spacing, theirs.original_steps)
+    sigmas = levels.of_steps(theirs.scheduler, theirs.steps)
+    frames = 1 + max(frame for window in theirs.windows for frame in window)
+    noise = torch.randn(frames, 4, SIDE, SIDE, generator=torch.manual_seed(SEED))
+    steps_noise = comfy.k_diffusion.sampling.default_noise_sampler(noise, seed=SEED)
+    x = noise.double() * (1 + sigmas[0] ** 2).sqrt()
+    for sigma, lower in itertools.pairwise(sigmas):
+        denoised = guided(unet, levels, x, sigma, theirs)
+        if theirs.sampler == "lcm":
+            x = denoised + (lower * steps_noise(sigma, lower).double() if lower > 0 else 0)
+        else:
+            x = x + (x - denoised) / sigma * (lower - sigma)
+    return x
+
+
+def guided(unet: UNetMotionModel, levels: Levels, x: Tensor, sigma: Tensor, theirs: Theirs) -> Tensor:
+    positive, negative = (fused(unet, levels, x, sigma, text, theirs) for text in (POSITIVE, NEGATIVE))
+    return negative + CFG * (positive - negative)
+
+
+def fused(unet: UNetMotionModel, levels: Levels, x: Tensor, sigma: Tensor, text: Tensor, theirs: Theirs) -> Tensor:
+    """What the model makes of a clip, window by window."""
+    total, count = torch.zeros_like(x), torch.zeros(len(x), 1, 1, 1, dtype=torch.float64)
+    for window in theirs.windows:
+        length = len(window)
+        tent = [min(i + 1, length - i) if theirs.weights == "pyramid" else 1 for i in range(length)]
+        weights = torch.tensor(tent, dtype=torch.float64)[:, None, None, None]
+        total[window] += weights * denoised(unet, levels, x[window], sigma, text)
+        count[window] += weights
+    return total / count
+
+
+def denoised(unet: UNetMotionModel, levels: Levels, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
+    timestep = levels.timestep(sigma)
+    seen = (x / (1 + sigma**2).sqrt()).float().movedim(0, 1)[None]
+    noise = unet(seen, timestep, text.expand(x.shape[0], -1, -1)).sample[0].movedim(1, 0).double()
+    x0 = x - sigma * noise
+    if not levels.distilled:
+        return x0
+    scaled = 10.0 * timestep
+    return 0.25 / (scaled**2 + 0.25) * x + scaled / (scaled**2 + 0.25) ** 0.5 * x0
+
+
+# Ours: the moved graph, node by node
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet2DConditionModel:
+    model = UNet2DConditionModel(
+        sample_size=SIDE,
+        block_out_channels=CONFIG.down_channels,
+        attention_head_dim=CONFIG.heads,  # diffusers' name; for this class it is the number of heads
+        cross_attention_dim=UNET["context_dim"],
+    )
+    return fill(model, seed=7)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> MotionAdapter:
+    return fill(MotionAdapter(block_out_channels=CONFIG.down_channels, use_motion_mid_block=True), seed=8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(unet: UNet2DConditionModel) -> ModelPatcher:
+    """ComfyUI's MODEL of the same weights."""
+    config = comfy.supported_models.SD15(dict(UNET))
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, "")
+    prefix = "model.diffusion_model."
+    weights = {unet_key(key).removeprefix(prefix): value for key, value in unet.state_dict().items()}
+    model.diffusion_model.load_state_dict(weights, strict=True)
+    return ModelPatcher(model, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_file(adapter: MotionAdapter) -> Iterator[None]:
+    path = Path(folder_paths.models_dir) / "animatediff_models" / MODULE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(adapter.state_dict(), path)
+    yield
+    path.unlink()
+
+
+NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(AnimateLCMExtension().get_node_list())}
+COMFYS = {**comfy_nodes.NODE_CLASS_MAPPINGS, "ModelSamplingDiscrete": ModelSamplingDiscrete}
+
+
+def outputs_of(prompt: Json, id: str, ready: dict[str, Any]) -> Any:
+    """Run a graph up to a node, and return the node's outputs."""
+    if id not in ready:
+        node = prompt[id]
+        inputs = {
+            name: outputs_of(prompt, value[0], ready)[value[1]] if isinstance(value, list) else value
+            for name, value in node["inputs"].items()
+        }
+        if node["class_type"] in NODES:
+            ready[id] = NODES[node["class_type"]].execute(**inputs).result
+        else:
+            kind = COMFYS[node["class_type"]]
+            ready[id] = getattr(kind(), kind.FUNCTION)(**inputs)
+    return ready[id]
+
+
+def our_latents(recipe: Recipe, checkpoint: ModelPatcher, theirs: Theirs) -> Tensor:
+    """Latents of the moved graph, as the model sees them."""
+    prompt = move(built(recipe).api()).document
+    assert not [node for node in prompt.values() if node["class_type"].startswith("ADE_")]
+    by_type = {node["class_type"]: id for id, node in prompt.items()}
+    texts = [id for id, node in prompt.items() if node["class_type"] == "CLIPTextEncode"]
+    prompt[by_type["KSampler"]]["inputs"] |= {"sampler_name": theirs.sampler, "scheduler": theirs.scheduler}
+    prompt[by_type["EmptyLatentImage"]]["inputs"] |= {"width": 8 * SIDE, "height": 8 * SIDE}
+    ready = {by_type["CheckpointLoaderSimple"]: (checkpoint, None, None)}
+    ready |= {id: ([[text, {}]],) for id, text in zip(texts, (POSITIVE, NEGATIVE), strict=True)}
+    (latent,) = outputs_of(prompt, by_type["KSampler"], ready)
+    return checkpoint.model.latent_format.process_in(latent["samples"]).double()
+
+
+def recipe(**parts: Any) -> Recipe:
+    return Recipe(module=MODULE, lora=None, **{"loader": "gen2", "context": None, "frames": FRAMES, "steps": 3} | parts)
+
+
+WINDOWS = {"frames": 6, "context": "static", "context_options": (("context_length", 4), ("context_overlap", 1))}
+STATIC = [[0, 1, 2, 3], [2, 3, 4, 5]]
+CASES = {
+    "lcm": (recipe(schedule="lcm"), Theirs("linear", 50)),
+    "autoselect, normal": (recipe(schedule="autoselect"), Theirs("linear", 50, scheduler="normal")),
+    "lcm[100_ots]": (recipe(schedule="lcm[100_ots]"), Theirs("linear", 100)),
+    "lcm >> sqrt_linear": (recipe(schedule="lcm >> sqrt_linear"), Theirs("sqrt_linear", 50)),
+    "lcm avg": (recipe(schedule="lcm avg(sqrt_linear,linear)"), Theirs("average", 50)),
+    "sqrt_linear": (recipe(schedule=SQRT_LINEAR), Theirs("sqrt_linear", sampler="euler", scheduler="normal")),
+    "ModelSamplingDiscrete behind it": (recipe(schedule=SQRT_LINEAR, discrete="after"), Theirs("linear", 50)),
+    "effect": (recipe(schedule="lcm", effect=1.3), Theirs("linear", 50, effect=1.3)),
+    "fixed windows": (
+        recipe(schedule="lcm", **WINDOWS),
+        Theirs("linear", 50, windows=STATIC),
+    ),
+    "flat weights, sqrt_linear, effect": (
+        recipe(
+            loader="gen1",
+            schedule=SQRT_LINEAR,
+            effect=0.7,
+            **WINDOWS | {"context_options": (*WINDOWS["context_options"], ("fuse_method", "flat"))},
+        ),
+        Theirs("sqrt_linear", sampler="euler", effect=0.7, windows=STATIC, weights="flat"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_latents_are_those_of_a_second_implementation(
+    name: str, unet: UNet2DConditionModel, adapter: MotionAdapter, checkpoint: ModelPatcher
+) -> None:
+    given, theirs = CASES[name]
+    animated = normalized_per_frame(UNetMotionModel.from_unet2d(unet, adapter))
+    with torch.no_grad():
+        for key, weight in animated.named_parameters():
+            if "motion_modules" in key and "proj_out" in key:
+                weight.mul_(theirs.effect)
+            if "motion_modules" in key and ".to_k." in key:
+                weight.mul_(theirs.scale)
+        expected = their_latents(animated, theirs)
+        ours = our_latents(given, checkpoint, theirs)
+    assert ((ours - expected).norm() / expected.norm()).item() <= 1e-3
