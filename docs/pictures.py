@@ -5,6 +5,7 @@ of nodes need Chromium.
 """
 
 import io
+import itertools
 import json
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from animatelcm.layout.draw import HINTS, hints  # noqa: E402 - likewise
 from animatelcm.layout.parse import read_layout  # noqa: E402 - likewise
 from animatelcm.layout.preview import preview  # noqa: E402 - likewise
 from animatelcm.prompts.mixing import mixes  # noqa: E402 - likewise
+from animatelcm.prompts.preview import COLOURS  # noqa: E402 - likewise
 from animatelcm.prompts.preview import preview as schedule_preview  # noqa: E402 - likewise
 from animatelcm.sampling.windows import WindowPlan, windows  # noqa: E402 - likewise
 from animatelcm.video.colours import match_colours  # noqa: E402 - likewise
@@ -101,11 +103,20 @@ def windows_over_time() -> Image.Image:
     for step in range(4):
         top = step * 4 * tall
         pen.text((0, top + 1.5 * tall), f"step {step + 1}", "black", font, anchor="lm")
-        for i, window in enumerate(windows(plan, 4 * FRAMES, step)):
-            left, y = LABEL + window[0] * wide, top + (i % 2) * (tall + 2)
-            box = [left + 1, y, left + len(window) * wide - 2, y + tall]
-            pen.rounded_rectangle(box, 4, fill=(96, 165, 250) if i % 2 else (251, 146, 60))
+        for i, window in enumerate(windows(plan, 4 * FRAMES, step, 4)):
+            fill = COLOURS[i % len(COLOURS)]
+            for first, last in runs(window):
+                y = top + (i % (4 if first == last else 2)) * tall * (0.75 if first == last else 1.1)
+                box = [LABEL + first * wide + 1, y, LABEL + (last + 1) * wide - 2, y + 0.7 * tall]
+                pen.rounded_rectangle(box, 3, fill=fill)
     return sheet
+
+
+def runs(window: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The first and the last of each run of neighbouring frames."""
+    breaks = [i for i in range(1, len(window)) if window[i] != window[i - 1] + 1]
+    edges = [0, *breaks, len(window)]
+    return [(window[start], window[end - 1]) for start, end in itertools.pairwise(edges)]
 
 
 def text_of_layout() -> str:

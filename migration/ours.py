@@ -111,7 +111,9 @@ KINDS = {
             "overlap": Input("INT", 2, range=(0, 63)),
             "loop": Input("BOOLEAN", False),
             "repeat_noise": Input("FLOAT", 1.0, range=(0.0, 1.0)),
-            "windows": Input("COMBO", "moving", options=("moving", "fixed", "uniform", "looped uniform")),
+            "windows": Input(
+                "COMBO", "from afar", options=("from afar", "moving", "fixed", "uniform", "looped uniform")
+            ),
             "weights": Input("COMBO", "pyramid", options=("pyramid", "flat")),
             "stride": Input("INT", 1, range=(1, 8)),
         },

@@ -59,9 +59,10 @@ class AnimateLCMLongClip(io.ComfyNode):
                 io.Combo.Input(
                     "windows",
                     options=list(LAYOUTS),
-                    default="moving",
-                    tooltip="Where windows meet: somewhere else at each step; always at the same frames; or as the "
-                    "uniform context options of AnimateDiff-Evolved, with a stride. Its looped ones go over the end.",
+                    default="from afar",
+                    tooltip="From afar: every 4th frame first, then neighbours, whose windows meet somewhere else at "
+                    "each step; moving: the latter alone; fixed: always the same; or as the uniform context options of "
+                    "AnimateDiff-Evolved, with a stride. Its looped ones go over the end.",
                     **known(io.Combo.Input, advanced=True),
                 ),
                 io.Combo.Input(

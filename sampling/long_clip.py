@@ -7,7 +7,7 @@ and on ComfyUI 0.3.75 it fails on SD1.5.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
@@ -20,8 +20,8 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..windows.frames import FRAMES, Frames, ad_params
-from .noise import repeated, step_noise
-from .windows import Window, WindowPlan, shares, windows
+from .noise import held, repeated, step_noise
+from .windows import APART, FROM_AFAR, MOVING, Window, WindowPlan, shares, windows
 
 KEY, HANDLER = "animatelcm_long_clip", "context_handler"
 # What ComfyUI's own node leaves on a model: they read numbers of its handler, and of no other.
@@ -30,6 +30,7 @@ COMFYUIS_WRAPPERS = {
     WrappersMP.SAMPLER_SAMPLE: "ContextWindows_sampler_sample",
 }
 TAKE_STEP_NOISE = ("sample_consistency", "sample_lcm")
+PURE_NOISE = 0.8  # of the greatest noise level, from which on nothing of a latent is left to see
 
 
 def attach_windows(model: ModelPatcher, plan: WindowPlan, repeat_noise: float) -> ModelPatcher:
@@ -81,11 +82,12 @@ class LongClip:
     ) -> list[Tensor]:
         """Return what each of `conds` predicts of x_in, (frames, channels, height, width): the windows', fused."""
         options, frames = model_options.get("transformer_options", {}), len(x_in)
-        levels = options.get("sample_sigmas")
-        step = 0 if levels is None else step_of(levels, float(timestep[0]))
-        now = windows(self.plan, frames, step)
+        levels = options.get("sample_sigmas", timestep[:1])
+        plan, steps = self.plan_for(model.model_sampling, levels), max(1, len(levels) - 1)
+        step = step_of(levels, float(timestep[0]))
+        now = windows(plan, frames, step, steps)
         fused = [torch.zeros_like(x_in) for _ in conds]
-        for number, (window, share) in enumerate(zip(now, shares(now, self.plan.weights), strict=True)):
+        for number, (window, share) in enumerate(zip(now, shares(now, plan.weights), strict=True)):
             comfy.model_management.throw_exception_if_processing_interrupted()
             seen = torch.tensor(window, device=x_in.device)
             told = {**model_options, "transformer_options": {**options, **window_options(window, frames)}}
@@ -95,16 +97,15 @@ class LongClip:
             weight = x_in.new_tensor(share).view(-1, *[1] * (x_in.ndim - 1))
             for whole, part in zip(fused, predicted, strict=True):
                 whole.index_add_(0, seen, weight * part)
-            self.show(frames, levels, step, number + 1)
+            show([len(windows(plan, frames, i, steps)) for i in range(steps)], step, number + 1)
         return fused
 
-    def show(self, frames: int, levels: Tensor | None, step: int, done: int) -> None:
-        """Move the progress bar of the sample by a window; the sampler itself moves it by a step."""
-        if levels is None:
-            return
-        counts = [len(windows(self.plan, frames, i)) for i in range(len(levels) - 1)]
-        if step < len(counts) and done < counts[step]:
-            comfy.utils.ProgressBar(sum(counts)).update_absolute(sum(counts[:step]) + done)
+    def plan_for(self, sampling: Any, levels: Tensor) -> WindowPlan:
+        """Return how windows are laid in a sample of these noise levels: what there is to see already is not seen from
+        afar, where it would move four times as fast."""
+        if float(levels[0]) >= PURE_NOISE * float(sampling.sigma_max) or self.plan.layout != FROM_AFAR:
+            return self.plan
+        return replace(self.plan, layout=MOVING)
 
     def reserve(self, executor: Any, model: Any, noise_shape: Sequence[int], *args: Any, **kwargs: Any) -> Any:
         """A PREPARE_SAMPLING wrapper: let ComfyUI make room for one window, not for the clip."""
@@ -129,14 +130,16 @@ class LongClip:
         if guider.model_options.get(HANDLER) != self:  # equal, not the same: a clone of the model has a copy
             name = type(guider.model_options.get(HANDLER)).__name__
             logging.warning("AnimateLCM: another node's windows, %s, replace those of 'AnimateLCM Long Clip'.", name)
-        elif len(noise) > self.plan.length and self.repeat_noise > 0:
-            noise = self.repeated(noise, seed or 0)
-            sampler = self.with_step_noise(sampler, noise.shape, seed or 0)
+        elif len(noise) > self.plan.length:
+            plan = self.plan_for(guider.model_patcher.get_model_object("model_sampling"), sigmas)
+            noise = self.started(noise, plan.far_steps(len(noise), len(sigmas) - 1) > 0)
+            sampler = self.with_step_noise(sampler, noise.shape, seed or 0) if self.repeat_noise else sampler
         return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
 
-    def repeated(self, noise: Tensor, seed: int) -> Tensor:
-        """Return the noise of a clip, repeated from window's length to window's length."""
-        return repeated(noise, seed, self.plan.length, self.repeat_noise)
+    def started(self, noise: Tensor, far: bool) -> Tensor:
+        """Return the noise that a clip starts from; seen from afar, the windows side by side have the same."""
+        apart = APART if far else 1
+        return repeated(held(noise, apart), apart * self.plan.length, self.repeat_noise)
 
     def with_step_noise(self, sampler: Any, shape: Sequence[int], seed: int) -> Any:
         """Return a sampler whose steps' noise repeats, where it is one that adds noise in the way of this pack."""
@@ -145,10 +148,23 @@ class LongClip:
             return sampler
 
         def noise_sampler(sigma: Tensor, lower: Tensor) -> Tensor:
-            return self.repeated(step_noise(shape, seed, float(lower)), seed).to(sigma.device)
+            noise = step_noise(shape, seed, float(lower))
+            return repeated(noise, self.plan.length, self.repeat_noise).to(sigma.device)
 
         more = {**options, "noise_sampler": noise_sampler}
         return comfy.samplers.KSAMPLER(function, more, sampler.inpaint_options)
+
+
+def show(counts: Sequence[int], step: int, done: int) -> None:
+    """Move the progress bar to a window of a step; the last window of a step is the sampler's own to show.
+
+    Args:
+        counts: windows of each step.
+        step: its number; samplers may ask for predictions after the last, too.
+        done: windows of it that are done.
+    """
+    if step < len(counts) and done < counts[step]:
+        comfy.utils.ProgressBar(sum(counts)).update_absolute(sum(counts[:step]) + done)
 
 
 def step_of(levels: Tensor, sigma: float) -> int:

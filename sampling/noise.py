@@ -35,26 +35,26 @@ def frame_noise(shape: Sequence[int], seed: int, sigma: float, frame: int) -> Te
     return torch.randn(tuple(shape), generator=_generator(seed, f"{sigma:.4f}", frame))
 
 
-def repeated(noise: Tensor, seed: int, length: int, strength: float) -> Tensor:
-    """Return noise, (frames, ...), whose frames from number `length` on repeat the first `length`, block by block.
+def repeated(noise: Tensor, length: int, strength: float) -> Tensor:
+    """Return noise, (frames, ...), whose frames from number `length` on repeat the first `length`, again and again.
 
-    Each block has them in an order of its own, which depends on the seed and on the block's number alone: FreeNoise's
-    idea (https://arxiv.org/abs/2310.15169). What is seen in one window is then seen in the next.
+    What is seen in one window is then seen in the next: FreeNoise's idea (https://arxiv.org/abs/2310.15169), but in the
+    same order each time, so that every stretch of `length` frames has every noise once.
 
     Args:
         noise: standard normal, independent from frame to frame.
-        seed: of the sample.
-        length: of a window, in frames.
-        strength: 0 to 1, the share in a frame's variance; at 0 nothing is repeated.
+        length: in frames.
+        strength: 0 to 1, the share of the repeated noise in a frame's variance; at 0 nothing is repeated.
     """
     first, more = noise[:length], noise[length:]
-    orders = [_order(seed, length, block) for block in range(1, math.ceil(len(noise) / length))]
-    again = torch.cat([first[order] for order in orders] or [more])[: len(more)]
+    again = noise[torch.arange(len(noise))[length:] % length]
     return torch.cat((first, math.sqrt(strength) * again + math.sqrt(1 - strength) * more))
 
 
-def _order(seed: int, length: int, block: int) -> Tensor:
-    return torch.randperm(length, generator=_generator(seed, "block", block))
+def held(noise: Tensor, frames: int) -> Tensor:
+    """Return noise, (frames, ...), that changes every so many frames only: it is the first one's of each such group."""
+    numbers = torch.arange(len(noise))
+    return noise[numbers - numbers % frames]
 
 
 def _generator(*numbers: object) -> torch.Generator:

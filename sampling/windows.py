@@ -1,7 +1,8 @@
 """Windows over a long clip: which frames are seen together at a step, and what share each window has in a frame.
 
 A motion module sees one window of frames at a time. Where two windows meet, the movement may break; so where they meet
-changes from step to step, and a join of one step is in the middle of a window of the next.
+changes from step to step, and a join of one step is in the middle of a window of the next. What is where is decided in
+the first steps: there a window has every 4th frame of a stretch four times as long.
 """
 
 import itertools
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 Window = tuple[int, ...]  # numbers of frames, in their order
-MOVING, FIXED, UNIFORM, LOOPED = "moving", "fixed", "uniform", "looped uniform"
+FROM_AFAR, MOVING, FIXED, UNIFORM, LOOPED = "from afar", "moving", "fixed", "uniform", "looped uniform"
 PYRAMID, FLAT = "pyramid", "flat"
-LAYOUTS, WEIGHTS = (MOVING, FIXED, UNIFORM, LOOPED), (PYRAMID, FLAT)
+LAYOUTS, WEIGHTS = (FROM_AFAR, MOVING, FIXED, UNIFORM, LOOPED), (PYRAMID, FLAT)
+APART = 4  # frames between two of a window that sees from afar
 
 
 class WindowError(ValueError):
@@ -28,9 +30,10 @@ class WindowPlan:
         length: the most frames of a window, at least 2.
         overlap: the frames that two neighbours share, less than the length.
         loop: whether the last frame leads into the first; windows then go over the end.
-        layout: "moving" changes where windows meet from step to step; "fixed" does not, and all windows are of the
-            whole length; "uniform" adds windows of every 2nd, 4th ... frame up to `stride`, as AnimateDiff's first
-            implementations did; "looped uniform" is the same, but goes over the end even where nothing loops.
+        layout: "moving" changes where windows meet from step to step; "from afar" does so too, after a first quarter of
+            the steps whose windows have every 4th frame; "fixed" does not, and all windows are of the whole length;
+            "uniform" adds windows of every 2nd, 4th ... frame up to `stride`, as AnimateDiff's first implementations
+            did; "looped uniform" is the same, but goes over the end even where nothing loops.
         stride: for the uniform ones, how many such distances there are: 1 is neighbouring frames only.
         weights: of a frame in its window, "pyramid" (the more the nearer to the middle) or "flat".
 
@@ -41,7 +44,7 @@ class WindowPlan:
     length: int = 16
     overlap: int = 2
     loop: bool = False
-    layout: str = MOVING
+    layout: str = FROM_AFAR
     stride: int = 1
     weights: str = PYRAMID
 
@@ -52,18 +55,29 @@ class WindowPlan:
                 f"{self.length - 1}."
             )
 
+    def far_steps(self, frames: int, steps: int) -> int:
+        """Return how many of the first steps see a clip of `frames` frames from afar.
+
+        The last step never does, a loop has no far end to look at, and of a short clip there is too little to see.
+        """
+        if self.layout != FROM_AFAR or self.loop or frames < 2 * self.length or steps < 2:
+            return 0
+        return max(1, steps // 4)
+
 
 @lru_cache(maxsize=256)
-def windows(plan: WindowPlan, frames: int, step: int) -> tuple[Window, ...]:
-    """Return the windows at a step, counted from 0, of a clip of `frames` frames; each frame is in at least one."""
+def windows(plan: WindowPlan, frames: int, step: int, steps: int) -> tuple[Window, ...]:
+    """Return the windows at a step, counted from 0, of `steps`; each of the clip's frames is in at least one."""
     if frames <= plan.length:
         return (tuple(range(frames)),)
     if plan.layout in (UNIFORM, LOOPED):
         return tuple(_uniform(plan, frames, step))
-    phase = halving(step) if plan.layout == MOVING else 0.0
-    if plan.loop:
-        return tuple(_ring(plan, frames, phase))
-    return tuple(_row(plan, frames, phase) if plan.layout == MOVING else _whole(plan, frames))
+    if plan.layout == FIXED:
+        return tuple(_ring(plan, frames, 0.0) if plan.loop else _whole(plan, frames))
+    far = plan.far_steps(frames, steps)
+    if step < far:
+        return tuple(_far(plan, frames))
+    return tuple((_ring if plan.loop else _row)(plan, frames, halving(step - far)))
 
 
 def shares(windows: Sequence[Window], weights: str) -> list[list[float]]:
@@ -90,6 +104,14 @@ def halving(step: int) -> float:
 
 def _weights(length: int, kind: str) -> list[float]:
     return [1.0] * length if kind == FLAT else [float(min(i + 1, length - i)) for i in range(length)]
+
+
+def _far(plan: WindowPlan, frames: int) -> list[Window]:
+    """Windows of every 4th frame, side by side in stretches as long as can be; the stretches are alike in length."""
+    count = -(-frames // (plan.length * APART))
+    edges = [min(APART * -(-frames * i // (count * APART)), frames) for i in range(count + 1)]
+    spans = [range(start + i, end, APART) for start, end in itertools.pairwise(edges) for i in range(APART)]
+    return [tuple(span) for span in spans if span]
 
 
 def _row(plan: WindowPlan, frames: int, phase: float) -> list[Window]:

@@ -118,7 +118,7 @@ INPUTS = {
         "overlap": 2,
         "loop": False,
         "repeat_noise": 1.0,
-        "windows": "moving",
+        "windows": "from afar",
         "weights": "pyramid",
         "stride": 1,
     },

@@ -21,7 +21,7 @@ import torch
 from animatelcm.nodes.long_clip import AnimateLCMLongClip, LongClipError
 from animatelcm.nodes.preflight import with_mask_check
 from animatelcm.sampling.model_sampling import consistency_sampler
-from animatelcm.sampling.noise import initial_noise, repeated
+from animatelcm.sampling.noise import held, initial_noise, repeated
 from animatelcm.sampling.windows import WindowError, WindowPlan, shares, windows
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
@@ -35,14 +35,15 @@ from ..relative_error import relative_error
 from .conftest import CONTEXT, SIZE, UNET, WIDTHS, fill
 
 FRAMES, LENGTH, OVERLAP = 9, 4, 1
-NOISE = torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(6))
-SIGMAS = torch.tensor([10.0, 2.0, 0.0])
+# As windows from afar start: neighbours with the same noise
+NOISE = held(torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(6)), 4)
+SIGMAS = torch.tensor([14.0, 2.0, 0.0])
 Conds = list[list[Any]]
 
 
 def long(model: ModelPatcher, **inputs: Any) -> ModelPatcher:
     defaults = {"length": LENGTH, "overlap": OVERLAP, "loop": False, "repeat_noise": 0.0, "stride": 1}
-    defaults |= {"windows": "moving", "weights": "pyramid"}
+    defaults |= {"windows": "from afar", "weights": "pyramid"}
     return AnimateLCMLongClip.execute(model, **{**defaults, **inputs})[0]
 
 
@@ -187,7 +188,7 @@ def test_a_window_moves_as_a_clip_of_its_own(apply: Callable[..., ModelPatcher])
 def test_predictions_are_added_up_by_their_shares(apply: Callable[..., ModelPatcher], plan: WindowPlan) -> None:
     model, conds, sigmas = apply(), prompt(1), torch.tensor([10.0, 0.0])
     options = {"overlap": plan.overlap, "loop": plan.loop, "weights": plan.weights}
-    expected, now = torch.zeros_like(NOISE), windows(plan, FRAMES, 0)
+    expected, now = torch.zeros_like(NOISE), windows(plan, FRAMES, 0, 1)
     for window, share in zip(now, shares(now, plan.weights), strict=True):
         alone = sample(model, conds, noise=NOISE[list(window)], sigmas=sigmas)
         expected[list(window)] += torch.tensor(share)[:, None, None, None] * alone
@@ -207,9 +208,9 @@ def test_windows_change_from_step_to_step(base: ModelPatcher) -> None:
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "watch", watch)
     sample(model, prompt(1))
     plan = WindowPlan(LENGTH, OVERLAP)
-    expected = [(len(window), *window) for step in (0, 1) for window in windows(plan, FRAMES, step)]
+    expected = [(len(window), *window) for step in (0, 1) for window in windows(plan, FRAMES, step, 2)]
     assert seen == expected
-    assert windows(plan, FRAMES, 0) != windows(plan, FRAMES, 1)
+    assert windows(plan, FRAMES, 0, 2) != windows(plan, FRAMES, 1, 2)
 
 
 # Noise
@@ -228,10 +229,9 @@ class Noise:
 def test_frames_with_the_same_noise_are_the_same_in_every_sampler(base: ModelPatcher, sampler: str) -> None:
     """An image model and one prompt: what a frame shows is its noise alone, that of the start and that of each step."""
     taken = consistency_sampler() if sampler == "consistency" else comfy.samplers.sampler_object("lcm")
-    model = long(base, repeat_noise=1.0).clone()  # as every node that comes behind
+    model = long(base, repeat_noise=1.0, windows="moving").clone()  # as every node that comes behind
     found = sample(model, prompt(1), noise=initial_noise(NOISE.shape, 1), sampler=taken)
-    order = repeated(torch.arange(float(FRAMES))[:, None], 1, LENGTH, 1.0)[:, 0].long()
-    assert order[LENGTH:].max() < LENGTH
+    order = torch.arange(FRAMES) % LENGTH
     assert_same(found, found[order])
     free = sample(long(base), prompt(1), noise=initial_noise(NOISE.shape, 1), sampler=taken)
     assert (free - free[order]).abs().max() > 0.1 * free.abs().max()
@@ -247,17 +247,37 @@ def test_samplers_of_comfyui_start_from_the_same_noise(apply: Callable[..., Mode
     from animatelcm.nodes.sampler import AnimateLCMSampler
     from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
-    model, conds, latent = long(apply(), repeat_noise=0.8), prompt(1), {"samples": torch.zeros_like(NOISE)}
+    model, conds, latent = (
+        long(apply(), repeat_noise=0.8, windows="moving"),
+        prompt(1),
+        {"samples": torch.zeros_like(NOISE)},
+    )
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "watch", watch)
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(conds, conds)
     AnimateLCMSampler.execute(model, conds, latent, 1, 1, 1.0, 1.0)
     nodes.KSampler().sample(model, 1, 1, 1.0, "lcm", "sgm_uniform", conds, conds, latent)
     SamplerCustomAdvanced.execute(Noise(), guider, consistency_sampler(), torch.tensor([10.0, 0.0]), latent)
-    expected = repeated(initial_noise(NOISE.shape, 1), 1, LENGTH, 0.8)
+    expected = repeated(initial_noise(NOISE.shape, 1), LENGTH, 0.8)
     assert len(started) == 3
     for noise in started:
         torch.testing.assert_close(noise.cpu(), expected)
+
+
+def test_from_afar_neighbours_start_from_the_same_noise(base: ModelPatcher) -> None:
+    """Of pure noise; what is there already is seen as it is."""
+    started: list[Tensor] = []
+
+    def watch(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        started.append(noise)
+        return executor(noise, *args, **kwargs)
+
+    model, noise = long(base), initial_noise(NOISE.shape, 1)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "watch", watch)
+    for sigmas in ([14.0, 3.0, 0.0], [4.0, 1.0, 0.0]):
+        sample(model, prompt(1), noise=noise, sigmas=torch.tensor(sigmas))
+    torch.testing.assert_close(started[0].cpu(), held(noise, 4))
+    torch.testing.assert_close(started[1].cpu(), noise)
 
 
 # How it sits in ComfyUI
@@ -284,7 +304,7 @@ def test_progress_counts_windows(base: ModelPatcher) -> None:
         sample(long(base), prompt(1))
     finally:
         comfy.utils.set_progress_bar_global_hook(None)
-    counts = [len(windows(WindowPlan(LENGTH, OVERLAP), FRAMES, step)) for step in (0, 1)]
+    counts = [len(windows(WindowPlan(LENGTH, OVERLAP), FRAMES, step, 2)) for step in (0, 1)]
     after_steps = {counts[0], sum(counts)}  # the sampler's own callback counts these
     assert moved == [(done, sum(counts)) for done in range(1, sum(counts)) if done not in after_steps]
 
