@@ -11,19 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
-from comfyui_environment import check_tree, environment_of, requirements_of, say, set_up
+from comfyui_environment import check_tree, environment_of, say, set_up
 from comfyui_server import Server, Trouble, check_port, code_paths, comfyui_dir, nodes_of, outputs, prompt_of
+from suite import run_repeatedly
 
 if TYPE_CHECKING:
     from comfyui_server import Json
@@ -126,58 +124,10 @@ def run(*command: str | Path, **environment: str) -> int:
 
 
 def test(arguments: argparse.Namespace) -> int:
-    if not arguments.comfyui:
+    if not arguments.comfyui and not arguments.processors:
         return run("-m", "pytest", *arguments.rest)
-    trees = [tree.resolve() for tree in arguments.comfyui]
-    for tree in trees:
-        check_tree(tree)
-    results = [test_on(tree, arguments.rest) for tree in trees]
-    say(table(("ComfyUI", "page", "passed", "failed", "skipped", "minutes", "tree"), [row for _, row in results]))
-    return max(status for status, _ in results)
-
-
-def test_on(tree: Path, rest: list[str]) -> tuple[int, tuple[str, ...]]:
-    """Run the tests on one ComfyUI; the exit status, and the row of the table."""
-    own, page = versions_of(tree)
-    say(f"Testing on ComfyUI {own} in {tree}")
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, str(ROOT / "dev.py"), "test", *rest, f"--junitxml={report}"]
-        status = wait_for(subprocess.Popen(command, env=os.environ | {"COMFYUI_DIR": str(tree)}))
-        counts = counts_in(report) if report.is_file() else ("not run", "", "")
-    return status, (own, page, *counts, f"{(time.monotonic() - start) / 60:.1f}", str(tree))
-
-
-def versions_of(tree: Path) -> tuple[str, str]:
-    """ComfyUI's, and that of the page that it asks for."""
-    own = re.search(r'__version__ = "(.*)"', (tree / "comfyui_version.py").read_text())
-    page = re.search(r"^comfyui-frontend-package==(.*)", requirements_of(tree), re.MULTILINE)
-    return own.group(1) if own else "?", page.group(1) if page else "?"
-
-
-def counts_in(report: Path) -> tuple[str, str, str]:
-    """How many tests passed, failed and were skipped, by pytest's JUnit report."""
-    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
-    tests, errors, failures, skipped = (
-        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "errors", "failures", "skipped")
-    )
-    return str(tests - errors - failures - skipped), str(errors + failures), str(skipped)
-
-
-def wait_for(process: subprocess.Popen[bytes]) -> int:
-    """The exit status of a child, which is asked to end when this process is."""
-    with process:
-        try:
-            return process.wait()
-        except SystemExit:
-            process.terminate()
-            raise
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """In Markdown."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ("---",) * len(head), *rows])
+    trees = [tree.resolve() for tree in arguments.comfyui or [comfyui_dir()]]
+    return run_repeatedly(trees, arguments.processors, arguments.rest)
 
 
 def benchmark(arguments: argparse.Namespace) -> int:
@@ -228,6 +178,8 @@ def parser() -> argparse.ArgumentParser:
     tests = command(test, "Run the tests; further arguments go to pytest.", add_help=False, allow_abbrev=False)
     other = "a ComfyUI to run them on, in place of the one in use; may be given several times, for a table"
     tests.add_argument("--comfyui", type=Path, action="append", metavar="TREE", help=other)
+    numeric = "run those that compute once more each with other kernels, vectors and threads, as on other processors"
+    tests.add_argument("--processors", action="store_true", help=numeric)
     command(benchmark, "Run benchmarks/NAME.py; further arguments go to it.").add_argument("name")
     command(pictures, "Make the pictures of the README and the help pages again.")
     models = command(

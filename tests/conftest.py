@@ -45,6 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C: fixtures stop their servers
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server, so that the rest can be run alone."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "server" in item.fixturenames:
+            item.add_marker("server")
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """What a test draws does not depend on the tests before it."""

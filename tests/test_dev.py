@@ -27,7 +27,7 @@ def message(*command: object, **environment: str) -> str:
 @pytest.fixture
 def fresh_clone(tmp_path: Path) -> Path:
     """dev.py where nothing has been set up yet."""
-    for name in ("dev.py", "comfyui_environment.py", "comfyui_server.py"):
+    for name in ("dev.py", "comfyui_environment.py", "comfyui_server.py", "suite.py"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path / "dev.py"
 
@@ -116,4 +116,4 @@ def test_the_tests_run_on_trees_that_ask_for_other_packages(clone: Path, tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline)
     assert done.returncode == 1, done.stdout + done.stderr
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[-2:]]
-    assert [[*row[2:5], row[6]] for row in cells] == [["0", "1", "0", str(trees[0])], ["1", "0", "0", str(trees[1])]]
+    assert [[*row[3:6], row[7]] for row in cells] == [["0", "1", "0", str(trees[0])], ["1", "0", "0", str(trees[1])]]
