@@ -115,8 +115,9 @@ def denoise_in_comfyui(
 
 def layout_control(arguments: argparse.Namespace, dtype: torch.dtype) -> Any:
     """A ControlNet with one hint per frame, as ComfyUI's own node applies it."""
-    from animatelcm.layout.boxes import Keyframe, Layout
+    from animatelcm.layout.boxes import Layout
     from animatelcm.layout.draw import hints
+    from animatelcm.layout.keyframes import Keyframe
 
     there = Keyframe(0, 0.0, 0.3, 0.4, 0.4), Keyframe(arguments.frames - 1, 0.6, 0.3, 0.4, 0.4)
     layout = Layout().with_keyframe("box", "", there[0]).with_keyframe("box", "", there[1])

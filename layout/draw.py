@@ -1,7 +1,7 @@
 """What boxes look like to a model: the mask of each, and hints for ControlNets."""
 
 import colorsys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,12 +9,56 @@ from torch import Tensor
 from .boxes import Layout
 
 GOLDEN = 0.618034  # turns the hue so that the next colour is far from all earlier ones
+Colour = tuple[float, float, float]
 
 
 def masks(layout: Layout, frames: int, width: int, height: int) -> Tensor:
     """Return how much of each pixel each box covers, (boxes, frames, height, width), 0 to 1, exactly."""
-    left, top, right, bottom = _pixels(layout.rectangles(frames), width, height)
-    return _covered(left, top, right, bottom, width, height)
+    return filled(layout.rectangles(frames), width, height)
+
+
+def hints(
+    layout: Layout,
+    frames: int,
+    width: int,
+    height: int,
+    kind: str,
+    line: float,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+) -> Tensor:
+    """Return a ControlNet's hint for each frame, (frames, height, width, 3), RGB in 0 to 1 on black.
+
+    Besides the result it needs the memory of a few frames.
+
+    Args:
+        layout: the boxes.
+        frames: how many frames, from 0.
+        width: of a frame in pixels.
+        height: of a frame in pixels.
+        kind: one of `HINTS`.
+        line: width of lines in pixels; they lie inside of their box.
+        on_frame: called with the number of a frame that was drawn, and how many there are.
+    """
+    pictures = torch.zeros(frames, height, width, 3)
+    rectangles = layout.rectangles(frames)
+    colours = [colour(layout, i) for i in range(len(layout.boxes))]
+    for frame in range(frames):
+        drawn = (HINTS[kind](rectangle, width, height, line) for rectangle in rectangles[:, frame])
+        if kind == SEGMENTATION:
+            _paint(pictures[frame], drawn, colours)
+        else:
+            pictures[frame] = _united(drawn, width, height)[..., None]
+        on_frame(frame, frames)
+    return pictures
+
+
+def colour(layout: Layout, index: int) -> Colour:
+    """Return red, green and blue of a box, 0 to 1: its own, or one that differs from its neighbours'."""
+    written = layout.boxes[index].colour
+    if written:
+        red, green, blue = (int(written[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        return red, green, blue
+    return colorsys.hsv_to_rgb(index * GOLDEN % 1, 0.75, 1.0)
 
 
 def outline(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:
@@ -27,50 +71,17 @@ def outline(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:
     return _covered(left, top, right, bottom, width, height) - inside
 
 
-def hints(layout: Layout, frames: int, width: int, height: int, kind: str, line: float) -> Tensor:
-    """Return a ControlNet's hint for each frame, (frames, height, width, 3), RGB in 0 to 1 on black.
+def filled(rectangles: Tensor, width: int, height: int, line: float = 0.0) -> Tensor:
+    """Return how much of each pixel rectangles, (..., 4) as shares, cover, (..., height, width), 0 to 1."""
+    return _covered(*_pixels(rectangles, width, height), width, height)
 
-    Args:
-        layout: the boxes.
-        frames: how many frames, from 0.
-        width: of a frame in pixels.
-        height: of a frame in pixels.
-        kind: one of `HINTS`.
-        line: width of lines in pixels; they lie inside of their box.
+
+def scribble(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:
+    """Return ellipses in rectangles, (..., 4) as shares, as one would scribble a thing, (..., height, width), 0 to 1.
+
+    They are drawn three lines thick, if the rectangle has room for it.
     """
-    return HINTS[kind](layout, frames, width, height, line)
-
-
-def colour(layout: Layout, index: int) -> tuple[float, float, float]:
-    """Return red, green and blue of a box, 0 to 1: its own, or one that differs from its neighbours'."""
-    written = layout.boxes[index].colour
-    if written:
-        red, green, blue = (int(written[i : i + 2], 16) / 255 for i in (1, 3, 5))
-        return red, green, blue
-    return colorsys.hsv_to_rgb(index * GOLDEN % 1, 0.75, 1.0)
-
-
-def outlines(layout: Layout, frames: int, width: int, height: int, line: float) -> Tensor:
-    """White lines along the boxes' edges, as edge and line ControlNets know them."""
-    return _white(outline(layout.rectangles(frames), width, height, line))
-
-
-def filled(layout: Layout, frames: int, width: int, height: int, line: float) -> Tensor:
-    """White boxes."""
-    return _white(masks(layout, frames, width, height))
-
-
-def segmentation(layout: Layout, frames: int, width: int, height: int, line: float) -> Tensor:
-    """Boxes in their colours; a later one covers an earlier one."""
-    picture = torch.zeros(frames, height, width, 3)
-    for i, mask in enumerate(masks(layout, frames, width, height)):
-        picture = torch.lerp(picture, torch.tensor(colour(layout, i)), mask[..., None])
-    return picture
-
-
-def scribbles(layout: Layout, frames: int, width: int, height: int, line: float) -> Tensor:
-    """White ellipses in the boxes, as one would scribble a thing: three lines thick, if the box has room for it."""
-    left, top, right, bottom = _pixels(layout.rectangles(frames), width, height)
+    left, top, right, bottom = _pixels(rectangles, width, height)
     across = (torch.arange(width) + 0.5 - (left + right)[..., None] / 2)[..., None, :]
     down = (torch.arange(height) + 0.5 - (top + bottom)[..., None] / 2)[..., :, None]
     thickness = torch.minimum(right - left, bottom - top).div(2).clamp(max=3 * line)
@@ -81,15 +92,30 @@ def scribbles(layout: Layout, frames: int, width: int, height: int, line: float)
     slope = torch.hypot(across / radius_x**2, down / radius_y**2) / level.clamp(min=1e-6)
     distance = (level - 1).abs() / slope.clamp(min=1e-6)  # in pixels, to first order
     drawn = (thickness[..., None, None] / 2 + 0.5 - distance).clamp(0, 1)
-    return _white(torch.minimum(drawn, masks(layout, frames, width, height)))
+    return torch.minimum(drawn, _covered(left, top, right, bottom, width, height))
 
 
-HINTS: dict[str, Callable[[Layout, int, int, int, float], Tensor]] = {
-    "outline": outlines,
+SEGMENTATION = "segmentation"
+HINTS: dict[str, Callable[[Tensor, int, int, float], Tensor]] = {
+    "outline": outline,  # white lines along the boxes' edges, as edge and line ControlNets know them
     "filled": filled,
-    "segmentation": segmentation,
-    "scribble": scribbles,
+    SEGMENTATION: filled,  # in the boxes' colours
+    "scribble": scribble,
 }
+
+
+def _united(drawn: Iterable[Tensor], width: int, height: int) -> Tensor:
+    """All that is drawn, (height, width) each, in one picture of that shape."""
+    picture = torch.zeros(height, width)
+    for part in drawn:
+        torch.maximum(picture, part, out=picture)
+    return picture
+
+
+def _paint(picture: Tensor, drawn: Iterable[Tensor], colours: Sequence[Colour]) -> None:
+    """Paint what is drawn, (height, width) each, on a picture (height, width, 3); a later one covers an earlier one."""
+    for part, colour in zip(drawn, colours, strict=True):
+        picture.lerp_(torch.tensor(colour), part[..., None])
 
 
 def _pixels(rectangles: Tensor, width: int, height: int) -> tuple[Tensor, ...]:
@@ -106,9 +132,3 @@ def _between(low: Tensor, high: Tensor, pixels: int) -> Tensor:
     """The share of each pixel of a row that lies between two places, (..., pixels)."""
     start = torch.arange(pixels, dtype=low.dtype)
     return (torch.minimum(high[..., None], start + 1) - torch.maximum(low[..., None], start)).clamp(0, 1)
-
-
-def _white(drawn: Tensor) -> Tensor:
-    """Of (boxes, frames, height, width), the picture of all, (frames, height, width, 3)."""
-    nothing = drawn.new_zeros(1, *drawn.shape[1:])
-    return torch.cat((nothing, drawn)).amax(0)[..., None].repeat(1, 1, 1, 3)

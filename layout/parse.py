@@ -1,12 +1,15 @@
 """Layouts as text: JSON, whose errors say the line and the column."""
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
+from reprlib import repr as short
 from typing import Any
 
-import yaml
-
-from .boxes import Box, Keyframe, Layout, LayoutError
+from .boxes import Box, Layout, check_count
+from .errors import LayoutError
+from .keyframes import Keyframe
 
 EXAMPLE = (
     '{"boxes": [{"name": "fox", "prompt": "a fox", "keyframes": ['
@@ -14,6 +17,7 @@ EXAMPLE = (
     '{"frame": 15, "x": 0.6, "y": 0.4, "width": 0.3, "height": 0.4}]}]}'
 )
 LONGEST = 20  # digits
+LONGEST_TEXT = 1_000_000  # characters: read in the server's event loop, which answers nothing meanwhile
 PLACE = ("frame", "x", "y", "width", "height")
 
 
@@ -25,10 +29,16 @@ def read_layout(text: str) -> Layout:
     units.
 
     Raises:
-        LayoutError: if it is no JSON, or no layout; the message begins with the line and the column, from 1.
+        LayoutError: if it is longer than `LONGEST_TEXT`, no JSON, or no layout; the message of the last two begins with
+            the line and the column, from 1.
     """
+    if len(text) > LONGEST_TEXT:
+        raise LayoutError(
+            f"The layout's text has {len(text)} characters. It may have {LONGEST_TEXT} at most: write it without "
+            "indentation, or leave keyframes out."
+        )
     try:
-        written = json.loads(text, parse_int=_number)
+        written = DECODER.decode(text)
     except RecursionError as error:
         raise LayoutError(f"The text is nested too deeply. Expected a layout such as {EXAMPLE}") from error
     except json.JSONDecodeError as error:
@@ -58,6 +68,8 @@ def write_layout(layout: Layout) -> str:
 
 def _layout(written: Any) -> Layout:
     _check_keys("the layout", written, ("boxes",), ())
+    if isinstance(written["boxes"], list):
+        check_count(len(written["boxes"]))  # before they are read
     return Layout(tuple(_each(written, "boxes", _box)))
 
 
@@ -82,7 +94,7 @@ def _check_keys(what: str, written: Any, needed: tuple[str, ...], possible: tupl
             raise LayoutError(f"{what.capitalize()} needs {_listed(needed)}; {name} is missing.")
     for name in written:
         if name not in needed + possible:
-            raise LayoutError(f"{what.capitalize()} has no '{name}'. It has {_listed(needed + possible)}.", name)
+            raise LayoutError(f"{what.capitalize()} has no {short(name)}. It has {_listed(needed + possible)}.", name)
 
 
 def _each(written: dict[str, Any], name: str, read: Callable[[Any], Any]) -> Iterator[Any]:
@@ -98,7 +110,7 @@ def _each(written: dict[str, Any], name: str, read: Callable[[Any], Any]) -> Ite
 
 def _text(written: dict[str, Any], name: str) -> str:
     if not isinstance(written[name], str):
-        raise LayoutError(f"{name} is {written[name]!r}. Expected a text in quotes.", name)
+        raise LayoutError(f"{name} is {short(written[name])}. Expected a text in quotes.", name)
     return written[name]
 
 
@@ -111,15 +123,31 @@ def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < LONGEST else float(digits)
 
 
+DECODER = json.JSONDecoder(parse_int=_number)
+BLANKS = re.compile(r"[ \t\n\r]*")
+
+
 def _position(text: str, path: tuple[str | int, ...]) -> str:
-    """Say where a part of a JSON text begins. JSON is YAML, whose reader keeps the places that JSON's forgets."""
-    try:
-        node = yaml.compose(text.replace("\t", " "), yaml.SafeLoader)
-        for step in path:
-            if isinstance(node, yaml.MappingNode):
-                node = {key.value: value for key, value in node.value}[step]
-            else:
-                node = node.value[step]
-    except (yaml.YAMLError, KeyError):  # YAML knows no control characters, such as DEL, and no surrogates
-        return ""
-    return f"Line {node.start_mark.line + 1}, column {node.start_mark.column + 1}: "
+    """Say where a part of a text that is JSON begins."""
+    start = _skip_blanks(text, 0)
+    for step in path:
+        start = dict(_parts(text, start))[step]
+    return f"Line {text.count(chr(10), 0, start) + 1}, column {start - text.rfind(chr(10), 0, start)}: "
+
+
+def _parts(text: str, start: int) -> Iterator[tuple[str | int, int]]:
+    """Yield where each value of the object or the list at `start` begins, with its key or its index."""
+    at = _skip_blanks(text, start + 1)
+    for key in itertools.count():
+        if text[at] in "}]":
+            return
+        if text[start] == "{":
+            key, at = DECODER.raw_decode(text, at)
+            at = _skip_blanks(text, _skip_blanks(text, at) + len(":"))
+        yield key, at
+        at = _skip_blanks(text, DECODER.raw_decode(text, at)[1])
+        at = _skip_blanks(text, at + len(",")) if text[at] == "," else at
+
+
+def _skip_blanks(text: str, at: int) -> int:
+    return BLANKS.match(text, at).end()  # type: ignore[union-attr] # matches nothing at all, too

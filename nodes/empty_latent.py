@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from .checked import checked
 from .compatibility import known
 from .inputs import frames_input, size_input
+from .memory import check_memory
 
 
 @checked
@@ -32,4 +33,6 @@ class AnimateLCMEmptyLatent(io.ComfyNode):
     @classmethod
     def execute(cls, width: int, height: int, frames: int) -> io.NodeOutput:
         device = comfy.model_management.intermediate_device()
-        return io.NodeOutput({"samples": torch.zeros(frames, 4, height // 8, width // 8, device=device)})
+        shape = frames, 4, height // 8, width // 8
+        check_memory(f"Latents of {frames} frames of {width} x {height} pixels", *shape)
+        return io.NodeOutput({"samples": torch.zeros(shape, device=device)})

@@ -2,13 +2,17 @@
 
 from comfy_api.latest import io, ui
 
-from ..layout.boxes import EASINGS, RANGES, Keyframe, Layout, LayoutError
+from ..layout.boxes import Layout
 from ..layout.draw import HINTS, hints
+from ..layout.errors import LayoutError
+from ..layout.keyframes import EASINGS, RANGES, Keyframe
 from ..layout.parse import read_layout
 from ..layout.preview import preview
 from .checked import checked
 from .compatibility import known
 from .inputs import frames_input, size_input
+from .memory import check_memory
+from .progress import on_frame
 
 LAYOUT = io.Custom("LAYOUT")
 
@@ -182,7 +186,8 @@ class AnimateLCMLayoutHints(io.ComfyNode):
     def execute(
         cls, layout: Layout, width: int, height: int, frames: int, kind: str, line_width: float
     ) -> io.NodeOutput:
-        return io.NodeOutput(hints(layout, frames, width, height, kind, line_width))
+        check_memory(f"{frames} hints of {width} x {height} pixels", frames, height, width, 3)
+        return io.NodeOutput(hints(layout, frames, width, height, kind, line_width, on_frame()))
 
 
 def _share(name: str, default: float, of_what: str) -> io.Float.Input:

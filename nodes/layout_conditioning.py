@@ -14,6 +14,7 @@ from .compatibility import known
 from .gligen import at_boxes
 from .inputs import frames_input, size_input
 from .layout import LAYOUT
+from .memory import check_memory
 
 Conditioning = list[list[Any]]
 
@@ -76,6 +77,7 @@ class AnimateLCMLayoutConditioning(io.ComfyNode):
         check_unmasked(conditioning)
         if gligen is not None:
             conditioning = at_boxes(conditioning, clip, gligen, layout, frames)
+        check_memory(f"The masks of {len(layout.boxes)} boxes", len(layout.boxes), frames, height // 8, width // 8)
         regions = masks(layout, frames, width // 8, height // 8)
         return io.NodeOutput(regional(clip, conditioning, layout, strength * regions))
 

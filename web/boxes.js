@@ -1,6 +1,8 @@
 // Layouts in the page, as values: reading and writing them, where boxes are at a frame, and what the mouse grabs of them.
 
-// As in layout/boxes.py and layout/draw.py
+// As in layout/: the server refuses more boxes and longer texts, too
+const MOST_BOXES = 1000
+const LONGEST_TEXT = 1_000_000 // characters
 export const RANGES = { frame: [0, 4095], x: [-2, 3], y: [-2, 3], width: [0.01, 2], height: [0.01, 2] }
 export const EASINGS = {
   linear: (time) => time,
@@ -22,13 +24,18 @@ export const clamp = (value, [least, most]) => Math.min(most, Math.max(least, va
 
 /** The layout that a text describes, each box's keyframes in order. What is wrong with it is an Error's message. */
 export function readLayout(text) {
+  expect(text.length <= LONGEST_TEXT, `it has more than ${LONGEST_TEXT} characters`)
   const layout = JSON.parse(text)
   expect(Array.isArray(layout?.boxes), 'expected {"boxes": [...]}')
+  expect(layout.boxes.length <= MOST_BOXES, `it has ${layout.boxes.length} boxes, more than ${MOST_BOXES}`)
   return { ...layout, boxes: layout.boxes.map(readBox) }
 }
 
 function readBox(box) {
   expect(typeof box?.name === "string", "a box has no name")
+  for (const name of ["prompt", "colour"]) {
+    expect(["string", "undefined"].includes(typeof box[name]), `${name} of '${box.name}' is no text`)
+  }
   expect(Array.isArray(box.keyframes) && box.keyframes.length, `'${box.name}' has no keyframes`)
   for (const keyframe of box.keyframes) {
     for (const [name, [least, most]] of Object.entries(RANGES)) {
@@ -65,6 +72,8 @@ function inline(value) {
 
 export const easingOf = (keyframe) => keyframe.easing ?? "linear"
 export const colourOf = (box, index) => box.colour || `hsl(${((index * GOLDEN) % 1) * 360} 100% 62.5%)` // HSV 0.75, 1
+export const lastKeyframeOf = (layout) =>
+  layout.boxes.reduce((last, { keyframes }) => Math.max(last, keyframes.at(-1).frame), 0)
 export const keyframeAt = (box, frame) => box?.keyframes.find((keyframe) => keyframe.frame === frame)
 export const centre = ({ x, y, width, height }) => ({ x: x + width / 2, y: y + height / 2 })
 

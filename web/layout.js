@@ -13,6 +13,7 @@ import {
   held,
   hit,
   keyframeAt,
+  lastKeyframeOf,
   pictureIn,
   placeAt,
   RANGES,
@@ -108,8 +109,7 @@ class LayoutDrawing {
 
   /** No keyframe is ever out of the slider's reach. */
   get last() {
-    const keyframes = this.layout?.boxes.flatMap((box) => box.keyframes.map((keyframe) => keyframe.frame)) ?? []
-    return clamp(Math.max(Math.round(this.node.properties.last_frame ?? 15) || 1, ...keyframes), RANGES.frame)
+    return clamp(Math.max(Math.round(this.node.properties.last_frame ?? 15) || 1, this.lastKeyframe), RANGES.frame)
   }
 
   get linked() {
@@ -216,11 +216,15 @@ class LayoutDrawing {
 
   refresh() {
     this.layout = this.problem = undefined
+    this.lastKeyframe = 0
     try {
       if (this.linked) this.problem = "The text comes from another node."
-      else this.layout = readLayout(this.text.value)
+      else {
+        this.layout = readLayout(this.text.value)
+        this.lastKeyframe = lastKeyframeOf(this.layout) // once, as every box's place asks for it
+      }
     } catch (error) {
-      this.problem = `The text is no layout: ${error.message}`
+      this.problem = `The text is no layout: ${error.message.slice(0, 200)}`
     }
     this.showControls()
     this.draw()

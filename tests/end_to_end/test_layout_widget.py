@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from animatelcm.comfyui_page import open_page
 from animatelcm.comfyui_server import Server
-from animatelcm.layout.boxes import EASINGS, Box, Keyframe, Layout
+from animatelcm.layout.boxes import Box, Layout
 from animatelcm.layout.draw import colour
+from animatelcm.layout.keyframes import EASINGS, Keyframe
 from animatelcm.layout.parse import read_layout, write_layout
 
 if TYPE_CHECKING:
@@ -194,7 +195,12 @@ def test_the_server_takes_what_was_drawn(drawing: Drawing, server: Server) -> No
     assert entry["status"]["status_str"] == "success"
 
 
-@pytest.mark.parametrize("text", ["a fox, left to right", '{"boxes": [{"name": "fox"}]}', '{"boxes": ', "[]", ""])
+NO_LAYOUTS = ["a fox, left to right", '{"boxes": [{"name": "fox"}]}', '{"boxes": ', "[]", ""]
+NO_TEXTS = [write_layout(LAYOUT).replace('"prompt": "a fox"', f'"{name}": {{}}') for name in ("prompt", "colour")]
+TOO_MANY = write_layout(LAYOUT).replace("[", "[" + 20_000 * "{}, ", 1)
+
+
+@pytest.mark.parametrize("text", [*NO_LAYOUTS, *NO_TEXTS, TOO_MANY], ids=lambda text: text[-40:])
 def test_a_text_that_is_no_layout_is_left_as_it_is(drawing: Drawing, text: str) -> None:
     box = drawing.page.locator("textarea.comfy-multiline-input")
     box.fill(text)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from animatelcm.layout.boxes import EASINGS, RANGES, Box, Keyframe, Layout, LayoutError
+from animatelcm.layout.boxes import MOST_BOXES, Box, Layout
+from animatelcm.layout.errors import LayoutError
+from animatelcm.layout.keyframes import EASINGS, RANGES, Keyframe
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -160,3 +162,10 @@ def test_a_prompt_may_come_with_a_later_keyframe() -> None:
 def test_a_second_prompt_of_a_box_is_refused() -> None:
     with pytest.raises(LayoutError, match="is 'a fox' at one keyframe and 'a cat' at another"):
         Layout().with_keyframe("fox", "a fox", START).with_keyframe("fox", "a cat", END)
+
+
+def test_more_boxes_than_a_picture_shows_are_refused() -> None:
+    boxes = tuple(Box(str(i), (START,)) for i in range(MOST_BOXES))
+    assert len(Layout(boxes).boxes) == MOST_BOXES
+    with pytest.raises(LayoutError, match="has 1001 boxes. It may have 1000 at most"):
+        Layout(boxes).with_keyframe("one more", "", START)

@@ -4,8 +4,9 @@ import colorsys
 
 import pytest
 import torch
-from animatelcm.layout.boxes import Box, Keyframe, Layout
+from animatelcm.layout.boxes import Box, Layout
 from animatelcm.layout.draw import HINTS, colour, hints, masks, outline
+from animatelcm.layout.keyframes import Keyframe
 from hypothesis import given
 from hypothesis import strategies as some
 from torch import Tensor

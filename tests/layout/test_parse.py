@@ -2,11 +2,14 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
-from animatelcm.layout.boxes import EASINGS, RANGES, Box, Keyframe, Layout, LayoutError
-from animatelcm.layout.parse import EXAMPLE, read_layout, write_layout
+from animatelcm.layout.boxes import MOST_BOXES, Box, Layout
+from animatelcm.layout.errors import LayoutError
+from animatelcm.layout.keyframes import EASINGS, RANGES, Keyframe
+from animatelcm.layout.parse import EXAMPLE, LONGEST_TEXT, read_layout, write_layout
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -138,10 +141,15 @@ def test_an_error_says_where_it_is(text: str, wrong: str, message: str) -> None:
     assert str(refused.value).startswith(f"Line {line}, column {column}: ")
 
 
-def test_an_error_beside_what_yaml_cannot_read_is_told_without_a_place() -> None:
-    text = json.dumps({"boxes": [{"name": "\x7f", "keyframes": []}]}, ensure_ascii=False)
-    with pytest.raises(LayoutError, match=r"^The box '\x7f' has no keyframe"):
+def test_an_error_after_control_characters_is_told_with_its_place() -> None:
+    text = json.dumps({"boxes": [{"name": "\x7f\ud800", "keyframes": []}]}, ensure_ascii=False)
+    with pytest.raises(LayoutError, match=r"^Line 1, column 40: The box '\\x7f\\ud800' has no keyframe"):
         read_layout(text)
+
+
+def test_of_a_key_that_is_written_twice_the_last_one_counts() -> None:
+    with pytest.raises(LayoutError, match=r"^Line 1, column 24: Expected a list in brackets"):
+        read_layout('{"boxes": [], "boxes": {}}')
 
 
 @pytest.mark.parametrize("digits", [21, 400, 5000])
@@ -159,6 +167,51 @@ def test_a_text_that_is_nested_too_deeply_is_refused() -> None:
         read_layout('{"boxes": ' + 100_000 * "[")
 
 
-def test_an_unknown_key_that_yaml_reads_otherwise_is_told_without_a_place() -> None:
-    with pytest.raises(LayoutError, match=r"^The layout has no '\U0001f600'\. It has boxes\.$"):
+@pytest.mark.parametrize("depth", [20, 500, 900])
+@pytest.mark.parametrize("text", ['{"boxes": %s}', '{"boxes": [{"name": %s, "keyframes": []}]}'])
+def test_a_place_is_found_however_deep_the_text_is_nested(text: str, depth: int) -> None:
+    with pytest.raises(LayoutError, match=r"^Line 1, column \d+: .*Expected") as refused:
+        read_layout(text % (depth * "[" + depth * "]"))
+    assert len(str(refused.value)) < 200
+
+
+def test_an_unknown_key_is_found_however_it_is_written() -> None:
+    with pytest.raises(LayoutError, match=r"^Line 1, column 31: The layout has no '\U0001f600'\. It has boxes\.$"):
         read_layout('{"boxes": [], "\\ud83d\\ude00": 1}')
+
+
+def test_a_message_is_short_however_long_what_is_wrong_is() -> None:
+    for text in ('{"%s": 1}', one_box('{"name": "%s", "keyframes": []}'), one_box('{"name": ["%s"], "keyframes": []}')):
+        with pytest.raises(LayoutError) as refused:
+            read_layout(text % (100_000 * "x"))
+        assert len(str(refused.value)) < 300
+
+
+def many_boxes(count: int) -> str:
+    keyframe = {"frame": 0, "x": 0.25, "y": 0.25, "width": 0.5, "height": 0.5}
+    return json.dumps({"boxes": [{"name": str(i), "keyframes": [keyframe]} for i in range(count)]})
+
+
+def test_the_most_boxes_are_read() -> None:
+    assert len(read_layout(many_boxes(MOST_BOXES)).boxes) == MOST_BOXES
+
+
+def test_more_boxes_are_refused_before_they_are_read() -> None:
+    text = many_boxes(MOST_BOXES).replace("[{", "[" + 1000 * "7, " + "{", 1)
+    with pytest.raises(LayoutError, match=r"^Line 1, column 11: The layout has 2000 boxes. It may have 1000 at most"):
+        read_layout(text)
+
+
+def test_a_text_that_is_too_long_is_refused_before_it_is_read() -> None:
+    with pytest.raises(LayoutError, match="has 1000001 characters. It may have 1000000 at most"):
+        read_layout((LONGEST_TEXT + 1) * "[")
+
+
+def test_the_place_of_an_error_at_the_end_of_the_longest_text_is_found_at_once() -> None:
+    """The server answers nothing meanwhile. A reader in Python took 1 s for each 2000 boxes."""
+    boxes = many_boxes(MOST_BOXES).replace('"999"', '" "')
+    text = boxes[:-1] + (LONGEST_TEXT - len(boxes)) * " " + "}"
+    began = time.process_time()
+    with pytest.raises(LayoutError, match="A box has no name"):
+        read_layout(text)
+    assert time.process_time() - began < 1.0

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from animatelcm.layout.boxes import Box, Keyframe, Layout
+from animatelcm.layout.boxes import Box, Layout
 from animatelcm.layout.draw import colour
+from animatelcm.layout.keyframes import Keyframe
 from animatelcm.layout.preview import preview
 from torch import Tensor
 

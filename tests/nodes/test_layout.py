@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from animatelcm.layout.boxes import Box, Keyframe, Layout, LayoutError
+from animatelcm.layout.boxes import Box, Layout
 from animatelcm.layout.draw import hints
+from animatelcm.layout.errors import LayoutError
+from animatelcm.layout.keyframes import Keyframe
 from animatelcm.layout.parse import write_layout
 from animatelcm.nodes.layout import (
     START,

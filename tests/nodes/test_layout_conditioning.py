@@ -10,8 +10,9 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
-from animatelcm.layout.boxes import Box, Keyframe, Layout
+from animatelcm.layout.boxes import Box, Layout
 from animatelcm.layout.draw import masks
+from animatelcm.layout.keyframes import Keyframe
 from animatelcm.nodes.gligen import GligenError
 from animatelcm.nodes.layout_conditioning import AnimateLCMLayoutConditioning, LayoutConditioningError
 from animatelcm.windows.frames import FRAMES as FRAMES_KEY

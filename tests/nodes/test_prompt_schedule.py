@@ -7,7 +7,8 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
-from animatelcm.layout.boxes import Box, Keyframe
+from animatelcm.layout.boxes import Box
+from animatelcm.layout.keyframes import Keyframe
 from animatelcm.nodes.preflight import with_mask_check
 from animatelcm.nodes.prompt_schedule import AnimateLCMPromptSchedule
 from comfy.model_patcher import ModelPatcher
