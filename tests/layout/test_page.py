@@ -37,9 +37,7 @@ def in_page(*texts: str) -> list[Any]:
 
 
 def layout(*boxes: dict[str, Any]) -> str:
-    return json.dumps(
-        {"boxes": [{"name": str(i), "keyframes": [KEYFRAME]} | box for i, box in enumerate(boxes)]} | more
-    )
+    return json.dumps({"boxes": [{"name": str(i), "keyframes": [KEYFRAME]} | box for i, box in enumerate(boxes)]})
 
 
 def many(count: int) -> str:

@@ -4,21 +4,20 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from animatelcm.motion.attach import MotionModelError
 from animatelcm.motion.config import ImageEncoderConfig, ResidualConfig
 from animatelcm.motion.grammar import published_state_dict
+from animatelcm.motion.pictures import PictureError
 from animatelcm.motion.transformer import MotionModule
-from animatelcm.nodes.image_to_video import AnimateLCMImageToVideo, PictureError, cropped, read_keyframes
+from animatelcm.nodes.image_to_video import AnimateLCMImageToVideo
 from animatelcm.nodes.load_motion_module import AnimateLCMLoadMotionModule
 from animatelcm.nodes.mini import register_mini
 from animatelcm.nodes.sampler import AnimateLCMSampler
 from animatelcm.sampling.model_sampling import schedule_of
 from animatelcm.sampling.schedule import I2V
 from comfy.model_patcher import ModelPatcher
-from PIL import Image
 from torch import Tensor
 
 import nodes
@@ -74,41 +73,13 @@ def test_the_schedule_is_the_image_to_video_one(animate: Callable[..., Any]) -> 
     assert schedule_of(animate(random_image())[0]) == I2V
 
 
-@pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 72), (72, 128)])
-@pytest.mark.parametrize("size", [(80, 120), (120, 80), (16, 4000), (2000, 20)])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (72, 128)])
+@pytest.mark.parametrize("size", [(80, 120), (16, 4000)])
 def test_a_picture_of_any_size_is_cropped_to_the_video(
     animate: Callable[..., Any], size: tuple[int, int], width: int, height: int
 ) -> None:
     _, latent = animate(random_image(1, *size), width=width, height=height).args
     assert latent["samples"].shape == (4, 4, height // 8, width // 8)
-
-
-@pytest.mark.parametrize(("tall", "wide"), [(96, 160), (160, 96), (64, 64)])
-def test_the_crop_is_the_references(tall: int, wide: int) -> None:
-    """AnimateLCM's code scales the shorter side with Lanczos and cuts the middle out; the order differs here."""
-    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), (tall, wide), mode="bicubic").clamp(0, 1)
-    picture = Image.fromarray((smooth[0].movedim(0, -1) * 255).byte().numpy())
-    scale = max(64 / wide, 48 / tall)
-    scaled = picture.resize((round(wide * scale), round(tall * scale)), Image.Resampling.LANCZOS)
-    left, top = (scaled.width - 64) / 2, (scaled.height - 48) / 2
-    expected = torch.from_numpy(np.asarray(scaled.crop((left, top, left + 64, top + 48))) / 255.0)
-    found = cropped(torch.from_numpy(np.asarray(picture) / 255.0).float()[None], 64, 48)[0]
-    assert (found - expected).abs().mean() < 0.01
-
-
-def test_a_crop_that_loses_most_of_the_picture_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    cropped(random_image(1, 100, 150), 64, 64)
-    assert not caplog.text
-    cropped(random_image(1, 100, 400), 64, 64)
-    assert "only the middle 25 % of it is seen" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "pictures", "frames"),
-    [("", 1, [0]), ("", 2, [0, 15]), ("", 3, [0, 8, 15]), ("0, -1", 2, [0, 15]), ("15 4", 2, [15, 4]), ("7", 1, [0])],
-)
-def test_keyframes(text: str, pictures: int, frames: list[int]) -> None:
-    assert read_keyframes(text, pictures, 16) == frames
 
 
 def test_pictures_may_come_in_any_order(animate: Callable[..., Any], positive: Any) -> None:
@@ -141,12 +112,3 @@ def test_what_cannot_be_used_is_named(animate: Callable[..., Any], inputs: dict[
 def test_a_model_without_an_image_encoder_is_named(animate: Callable[..., Any], base: ModelPatcher) -> None:
     with pytest.raises(MotionModelError, match="no motion module"):
         animate(random_image(), model=base)
-
-
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [({"keyframes": "a"}, "not numbers"), ({"level_strengths": "1"}, "four"), ({}, True)],
-)
-def test_what_is_written_is_checked_before_the_queue(inputs: dict[str, str], message: str | bool) -> None:
-    found = AnimateLCMImageToVideo.validate_inputs(**inputs)
-    assert found is message if message is True else message in str(found)
