@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from ..motion.attach import motion_config_of
 from ..sampling.long_clip import attach_windows
 from ..sampling.windows import LAYOUTS, WEIGHTS, WindowPlan
+from .checked import checked
 from .compatibility import known
 
 
@@ -13,6 +14,7 @@ class LongClipError(ValueError):
     """Windows and a motion module do not fit each other."""
 
 
+@checked
 class AnimateLCMLongClip(io.ComfyNode):
     """Samples a long clip in windows that overlap, and whose joins move from step to step."""
 
