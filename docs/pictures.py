@@ -215,6 +215,9 @@ def photograph_nodes(page: "Page") -> None:
     places = {"AnimateLCMLoadVideo": (0, 0), "VAEEncode": (380, 0), "AnimateLCMSampler": (680, 0)}
     lay_out(page, shipped("video_to_video"), places)
     photograph(page, HELP / "load_video.png", *places)
+    places = {"AnimateLCMLoadMotionModule": (0, 0), "AnimateLCMMotionLora": (400, 0), "AnimateLCMApply": (800, 0)}
+    lay_out(page, motion_lora(), places)
+    photograph(page, HELP / "motion_lora.png", *places)
     places = {"AnimateLCMSampler": (0, 0), "CheckpointLoaderSimple": (0, 300), "AnimateLCMDecodeToVideo": (380, 0)}
     lay_out(page, decode_to_video(), places)
     photograph(page, HELP / "decode_to_video.png", *places)
@@ -275,6 +278,17 @@ def custom_sampling() -> Graph:
         "10": {"class_type": "AnimateLCMSamplerSelect", "inputs": {}},
         "11": {"class_type": "AnimateLCMSigmas", "inputs": {"model": model}},
     }
+
+
+def motion_lora() -> Graph:
+    """The shipped graph with a motion LoRA on the motion module."""
+    graph = changed(
+        AnimateLCMLoadMotionModule={"motion_module": "AnimateLCM_sd15_t2v.ckpt"},
+        AnimateLCMApply={"motion_module": ["10", 0]},
+    )
+    (loader,) = (number for number, node in graph.items() if node["class_type"] == "AnimateLCMLoadMotionModule")
+    told = {"motion_module": [loader, 0], "lora": "v2_lora_ZoomIn.ckpt", "strength": 0.5}
+    return graph | {"10": {"class_type": "AnimateLCMMotionLora", "inputs": told}}
 
 
 def decode_to_video() -> Graph:

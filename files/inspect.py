@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .base import base_of
-from .kinds import LORA, MOTION_LORA, OTHER, Kind, kind_of
+from .kinds import CHECKPOINT, CONTROLNET, LORA, MOTION_LORA, OTHER, UNET, Kind, kind_of
 from .read import ModelFile, open_model
 from .refusal import first, size_in_words
 
 EXPECTED = "a model file"
+# Kinds with layers that read the prompt, whose width tells the base model; a motion module's have other widths
+BASED = (CHECKPOINT, CONTROLNET, LORA, UNET)
 # A LoRA's first matrix, of shape (rank, channels in, ...)
 DOWN = re.compile(r"lora[._](down|A)\b|_lora\.down|hada_w\d_b$")
 
@@ -34,7 +36,7 @@ def inspect(path: Path, readers: Mapping[Kind, Reader]) -> list[str]:
     lines = [f"{path.name}: {kind.what}", contents(file)]
     if kind in readers:
         lines.append(readers[kind](path))
-    elif base := base_of(file.headers):
+    elif kind in BASED and (base := base_of(file.headers)):
         lines.append(f"For {base}.")
     if kind in (LORA, MOTION_LORA):
         lines.append(ranks(file))

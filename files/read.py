@@ -71,6 +71,23 @@ class ModelFile:
         except EOFError as error:
             raise self.refusal("changed while it was read", "Try again once it is written.") from error
 
+    def finite_tensors(self) -> dict[str, Tensor]:
+        """Read all tensors.
+
+        Raises:
+            ModelFileError: if one has values that are not numbers, or the file was cut off since it was opened.
+        """
+        tensors = self.tensors()
+        if odd := [name for name, tensor in tensors.items() if not _is_finite(tensor)]:
+            raise self.refusal(f"has values that are not numbers (NaN or infinity) in {first(odd)}")
+        return tensors
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are numbers."""
+    eight_bits = tensor.is_floating_point() and tensor.dtype.itemsize == 1  # torch does not ask those
+    return bool((tensor.float() if eight_bits else tensor).isfinite().all())
+
 
 def open_model(path: str | Path, expected: str) -> ModelFile:
     """Read what the model file `path` says of its tensors: a .safetensors, .ckpt, .pt, .pth or .bin file.

@@ -41,10 +41,7 @@ def _read(path: Path) -> Tensors:
     file = open_model(path, EXPECTED)
     check_kind(file, LORA)
     _check(file)
-    tensors = file.tensors()
-    if odd := [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]:
-        raise file.refusal(f"has values that are not numbers (NaN or infinity) in {first(odd)}")
-    return with_known_names(tensors)
+    return with_known_names(file.finite_tensors())
 
 
 def _check(file: ModelFile) -> None:

@@ -72,10 +72,9 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
     # A key that is no weight of a motion module keeps its name, so that `check_headers` names it.
     weights = {our_key(key) or key: name for key, name in keys.items() if key not in positions}
     config = read_config(file, weights, positions)
-    tensors = file.tensors()
+    tensors = file.finite_tensors()
     check_positions(file, {key: tensors.pop(name) for key, name in positions.items()})
     state_dict = {key: tensors.pop(name) for key, name in weights.items()}
-    check_finite(file, state_dict)
     dtype = reduce(torch.promote_types, (weight.dtype for weight in state_dict.values()))
     family = family_of(config, bool(positions))
     return MotionCheckpoint(config, join_projections(state_dict), dtype, family, notes(file, config, positions))
@@ -236,10 +235,3 @@ def check_positions(file: ModelFile, positions: Mapping[str, Tensor]) -> None:
                 f"has a position encoding that is not the sinusoid ({key})",
                 "Learned encodings are not supported: choose another motion module.",
             )
-
-
-def check_finite(file: ModelFile, weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not numbers."""
-    odd = [name_in_files(key) for key, weight in weights.items() if not weight.isfinite().all()]
-    if odd:
-        raise file.refusal(f"has weights that are not finite (NaN or infinity): {first(odd)}")

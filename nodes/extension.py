@@ -15,6 +15,7 @@ from .load_video import AnimateLCMLoadVideo
 from .long_clip import AnimateLCMLongClip
 from .match_colours import AnimateLCMMatchColors
 from .mini import register_mini
+from .motion_lora import AnimateLCMMotionLora
 from .move import register_replacements, register_route
 from .prompt_schedule import AnimateLCMPromptSchedule
 from .sampler import AnimateLCMSampler
@@ -33,6 +34,7 @@ class AnimateLCMExtension(ComfyExtension):
         register_route()
         return [
             AnimateLCMLoadMotionModule,
+            AnimateLCMMotionLora,
             AnimateLCMApply,
             AnimateLCMEmptyLatent,
             AnimateLCMSampler,

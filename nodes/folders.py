@@ -12,6 +12,7 @@ from ..files.identity import identity
 from ..files.refusal import NAMED, readable
 
 MOTION_MODULES = "animatediff_models"
+MOTION_LORAS = "animatediff_motion_lora"
 LORAS = "loras"
 NONE = "none"
 DEFAULT_MODULE = "AnimateLCM_sd15_t2v.ckpt"
@@ -24,18 +25,20 @@ class MissingFileError(ValueError):
 
 
 def register_folders() -> None:
-    """Add the folder of motion modules to ComfyUI's, and the pack's own models to its lists. May be called again.
+    """Add the folders of motion modules and their LoRAs to ComfyUI's, and the pack's own models to its lists.
 
-    Other packs and `extra_model_paths.yaml` name the folder of motion modules too, before or after us: whatever they
-    added stays.
+    Other packs and `extra_model_paths.yaml` name the two folders too, before or after us: whatever they added stays.
+    May be called again.
     """
-    folder_paths.add_model_folder_path(MOTION_MODULES, str(Path(folder_paths.models_dir) / MOTION_MODULES))
+    for folder in (MOTION_MODULES, MOTION_LORAS):
+        folder_paths.add_model_folder_path(folder, str(Path(folder_paths.models_dir) / folder))
     for folder in (MOTION_MODULES, "checkpoints", LORAS, "controlnet"):
         folder_paths.add_model_folder_path(folder, str(PACK_MODELS / folder))
     # A folder that is new to ComfyUI has no extensions, which means: list every file.
-    folders, extensions = folder_paths.folder_names_and_paths[MOTION_MODULES]
-    known = {*extensions, *folder_paths.supported_pt_extensions}  # another pack may have made a list of them
-    folder_paths.folder_names_and_paths[MOTION_MODULES] = (folders, known)
+    for folder in (MOTION_MODULES, MOTION_LORAS):
+        paths, extensions = folder_paths.folder_names_and_paths[folder]
+        known = {*extensions, *folder_paths.supported_pt_extensions}  # another pack may have made a list of them
+        folder_paths.folder_names_and_paths[folder] = (paths, known)
 
 
 def motion_modules() -> list[str]:
@@ -43,9 +46,9 @@ def motion_modules() -> list[str]:
     return sorted(folder_paths.get_filename_list(MOTION_MODULES), key=_motion_preference)
 
 
-def loras() -> list[str]:
-    """Return "none" and the names of all LoRA files."""
-    return [NONE, *folder_paths.get_filename_list(LORAS)]
+def loras(folder: str = LORAS) -> list[str]:
+    """Return "none" and the names of all LoRA files of a folder."""
+    return [NONE, *folder_paths.get_filename_list(folder)]
 
 
 def default_acceleration_lora() -> str:

@@ -44,6 +44,15 @@ def test_what_no_node_takes_is_described_all_the_same(tmp_path: Path) -> None:
     assert last == "It holds a, b. Nothing in this pack uses it."
 
 
+def test_no_base_model_is_made_up_for_a_motion_lora(tmp_path: Path) -> None:
+    layer = "unet.down_blocks.0.motion_modules.0.transformer_blocks.0.attn2.to_k"
+    matrices = {f"{layer}.lora_A.weight": torch.ones(8, 320), f"{layer}.lora_B.weight": torch.ones(320, 8)}
+    torch.save(matrices, tmp_path / "x.ckpt")
+    first, _, rank, last = inspect(tmp_path / "x.ckpt", READERS)
+    assert first == "x.ckpt: a motion LoRA, which changes a motion module"
+    assert (rank, last) == ("Of rank 8.", "Belongs in models/animatediff_motion_lora.")
+
+
 def test_a_motion_module_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     torch.save({"down_blocks.0.motion_modules.0.temporal_transformer.norm.weight": torch.ones(64)}, tmp_path / "x.ckpt")
     with pytest.raises(ModelFileError, match="x.ckpt lacks up_blocks"):

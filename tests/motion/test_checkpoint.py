@@ -200,8 +200,8 @@ DAMAGES: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         f"another shape: {SECOND}proj_in",
     ),
     "wide projection": (lambda t: t.update({f"{ATTENTION}to_q.weight": torch.zeros(8, 32)}), "another shape"),
-    "NaN": (lambda t: t[f"{SECOND}proj_in.weight"][0].fill_(torch.nan), f"not finite.*{SECOND}proj_in.weight"),
-    "infinity": (lambda t: t[f"{ATTENTION}to_q.weight"][0].fill_(-torch.inf), "not finite"),
+    "NaN": (lambda t: t[f"{SECOND}proj_in.weight"][0].fill_(torch.nan), f"not numbers.*{SECOND}proj_in.weight"),
+    "infinity": (lambda t: t[f"{ATTENTION}to_q.weight"][0].fill_(-torch.inf), "NaN or infinity"),
     "integers": (lambda t: t.update({f"{SECOND}proj_in.bias": torch.zeros(64, dtype=torch.int8)}), "16 or 32 bits"),
     "8 bits": (
         lambda t: t.update({f"{SECOND}proj_in.bias": torch.zeros(64).to(torch.float8_e4m3fn)}),

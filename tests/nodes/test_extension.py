@@ -17,6 +17,7 @@ EVERY = pytest.mark.parametrize("node", NODES.values(), ids=NODES)
 # The order counts: the page saves widgets by position. Append; never reorder or remove.
 INPUTS = {
     "AnimateLCMLoadMotionModule": {"motion_module": ...},
+    "AnimateLCMMotionLora": {"motion_module": None, "lora": ..., "strength": 1.0},
     "AnimateLCMApply": {
         "model": None,
         "clip": None,
@@ -136,6 +137,7 @@ INPUTS = {
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
+    "AnimateLCMMotionLora": ["motion_module"],
     "AnimateLCMApply": ["model", "clip"],
     "AnimateLCMEmptyLatent": ["latent"],
     "AnimateLCMSampler": ["latent"],
@@ -224,7 +226,7 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 50
+    assert len(numbers) == 51
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max
