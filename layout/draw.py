@@ -73,7 +73,8 @@ def outline(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:
 
 def filled(rectangles: Tensor, width: int, height: int, line: float = 0.0) -> Tensor:
     """Return how much of each pixel rectangles, (..., 4) as shares, cover, (..., height, width), 0 to 1."""
-    return _covered(*_pixels(rectangles, width, height), width, height)
+    left, top, right, bottom = _pixels(rectangles, width, height)
+    return _covered(left, top, right, bottom, width, height)
 
 
 def scribble(rectangles: Tensor, width: int, height: int, line: float) -> Tensor:
