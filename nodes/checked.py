@@ -12,7 +12,7 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -131,9 +131,10 @@ def _is_image(value: Any) -> bool:
 
 
 def _is_audio(value: Any) -> bool:
-    waveform = value.get("waveform") if isinstance(value, dict) else None
+    """Whether a value is a dictionary, or what other packs read when it is asked, of (batch, channels, samples)."""
+    waveform = value.get("waveform") if isinstance(value, Mapping) else None
     is_sound = isinstance(waveform, Tensor) and waveform.ndim == 3 and len(waveform) > 0
-    return is_sound and isinstance(value.get("sample_rate"), int)
+    return is_sound and isinstance(value.get("sample_rate"), numbers.Integral)
 
 
 def _is_patcher_of(kind: type) -> Callable[[Any], bool]:

@@ -1,5 +1,6 @@
 """The node that decodes latents straight into a video file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -57,7 +58,7 @@ class AnimateLCMDecodeToVideo(io.ComfyNode):
         quality: int,
         ping_pong: bool,
         picture: Tensor | None = None,
-        audio: dict[str, Any] | None = None,
+        audio: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         def decode(some: Tensor) -> Tensor:
             frames = vae.decode(some)

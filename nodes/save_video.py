@@ -1,5 +1,6 @@
 """The node that saves a video file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -47,6 +48,6 @@ class AnimateLCMSaveVideo(io.ComfyNode):
         format: str,
         quality: int,
         ping_pong: bool,
-        audio: dict[str, Any] | None = None,
+        audio: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         return save(images, cls.hidden, fps, filename_prefix, format, quality, ping_pong, audio)

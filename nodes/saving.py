@@ -75,7 +75,7 @@ def save(
     format: str,
     quality: int,
     ping_pong: bool,
-    audio: dict[str, Any] | None,
+    audio: Mapping[str, Any] | None,
 ) -> io.NodeOutput:
     """Save frames below ComfyUI's output folder, and show the file on the node; the rest are the values of its inputs.
 
@@ -91,9 +91,9 @@ def save(
     return io.NodeOutput(ui=shown(path, subfolder))
 
 
-def sound_of(audio: dict[str, Any] | None) -> Sound | None:
+def sound_of(audio: Mapping[str, Any] | None) -> Sound | None:
     """Return ComfyUI's AUDIO, waveform (batch, channels, samples), as the sound of one video."""
-    return Sound(audio["waveform"][0], int(audio["sample_rate"])) if audio else None
+    return Sound(audio["waveform"][0], int(audio["sample_rate"])) if audio is not None else None
 
 
 def audio_of(sound: Sound) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from .metadata import ffmetadata, texts_of
 from .sound import Sound
 from .unfinished import cannot_save, unfinished
 
+CHATTER = ("Svt[", "x265 [")  # of encoders, whatever ffmpeg is told
 Frames = Tensor | Sequence[Tensor]
 
 
@@ -125,7 +126,8 @@ def check_written(encoder: Ffmpeg, part: Path, name: str) -> None:
             f"This ffmpeg has no encoder {missing[1]}, which {name} needs. Choose another format, or get another "
             "ffmpeg with 'pip install --upgrade imageio-ffmpeg'."
         )
-    raise VideoError(f"ffmpeg could not write {name}: {without_origin(log[0])}")
+    first = next((line for line in log if not line.startswith(CHATTER)), log[-1])
+    raise VideoError(f"ffmpeg could not write {name}: {without_origin(first)}")
 
 
 def stored(frames: Frames, index: int, format: Format) -> Tensor:

@@ -17,6 +17,8 @@ from animatelcm.comfyui_server import Refused, Server, nodes_of, outputs, prompt
 from animatelcm.distill.evaluation.metrics import covered, measure
 from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 from animatelcm.layout.parse import read_layout
+from animatelcm.video.sound import Sound
+from animatelcm.video.write import VideoSettings, write_video
 
 Graph = dict[str, Any]
 GRAPHS = sorted((Path(__file__).resolve().parents[2] / "workflows" / "api").glob("*.json"))
@@ -122,6 +124,29 @@ def test_the_saved_file_holds_prompt_and_workflow(server: Server, graph: Graph) 
     saved = metadata(server.view(video))
     assert saved["workflow"] == workflow
     assert {id: node["inputs"] for id, node in saved["prompt"].items()} == {id: graph[id]["inputs"] for id in graph}
+
+
+def test_a_clip_comes_back_with_its_sound_in_sync_to_a_frame(server: Server) -> None:
+    fps, rate, frame = 8.0, 48000, 9
+    waveform = torch.zeros(1, 2 * rate)
+    waveform[:, round(frame / fps * rate) :] = 0.5 * torch.sin(torch.arange(2 * rate - round(frame / fps * rate)) / 8)
+    lit = torch.zeros(16, 64, 64, 3)
+    lit[frame:] = 0.9
+    write_video(server.folder / "input" / "bang.mp4", lit, VideoSettings(fps, sound=Sound(waveform, rate)))
+    load = {"video": "bang.mp4", "start": 0.5, "frames": 16, "every_nth": 1, "width": 64, "height": 64}
+    save = {"images": ["1", 0], "fps": ["1", 1], "audio": ["1", 2], "filename_prefix": "bang"}
+    save |= {"format": "MP4 (H.264)", "quality": 80, "ping_pong": False}
+    graph = {
+        "1": {"class_type": "AnimateLCMLoadVideo", "inputs": load},
+        "2": {"class_type": "AnimateLCMSaveVideo", "inputs": save},
+    }
+    (video,) = outputs(server.run(graph))
+    with av.open(io.BytesIO(server.view(video))) as container:
+        loud = np.concatenate([part.to_ndarray().mean(0) for part in container.decode(audio=0)])
+    seen = int((frames(server.view(video)).mean((1, 2, 3)) > 128).argmax())
+    heard = (np.abs(loud) > 0.1).argmax() / rate
+    assert seen == frame - round(0.5 * fps)
+    assert abs(heard - seen / fps) < 1 / fps
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Save AnimateLCM Video: where the file is, what the page is told, what the file remembers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,8 @@ from animatelcm.nodes.save_video import AnimateLCMSaveVideo
 from animatelcm.video.frames import VideoError
 from animatelcm.video.probe import SoundStream, describe
 from comfy.cli_args import args
+from comfy_api.input_impl import VideoFromFile
+from comfy_extras.nodes_video import CreateVideo, GetVideoComponents
 
 GRAPH = SimpleNamespace(prompt={"1": {"class_type": "X"}}, extra_pnginfo={"workflow": {"nodes": []}})
 
@@ -72,6 +74,34 @@ def test_sound_is_saved(output: Path) -> None:
     save()
     sounds = [describe(path).sound for path in sorted((output / "clips").iterdir())]
     assert sounds == [SoundStream(48000, 1), None]
+
+
+class Lazy(Mapping[str, Any]):
+    """Sound that is read when it is asked for, as other packs hand it over."""
+
+    def __getitem__(self, key: str) -> Any:
+        return {"waveform": torch.ones(1, 2, 48000), "sample_rate": 48000}[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("waveform", "sample_rate"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_sound_may_be_read_when_it_is_asked_for(output: Path) -> None:
+    save(audio=Lazy())
+    assert describe(output / "clips" / "video_00001_.mp4").sound == SoundStream(48000, 2)
+
+
+def test_comfyuis_own_video_nodes_fit_before_and_after(output: Path) -> None:
+    tone = {"waveform": 0.5 * torch.sin(torch.arange(48000) / 10)[None, None], "sample_rate": 48000}
+    (video,) = CreateVideo.execute(torch.rand(8, 32, 32, 3), 8.0, tone).args
+    images, audio, fps = GetVideoComponents.execute(video).args
+    save(images=images, fps=fps, audio=audio)
+    saved = GetVideoComponents.execute(VideoFromFile(str(output / "clips" / "video_00001_.mp4"))).args
+    assert saved[0].shape == images.shape and saved[2] == 8.0
+    assert saved[1]["sample_rate"] == 48000 and saved[1]["waveform"].abs().max() > 0.3
 
 
 @pytest.mark.parametrize("audio", [7, {}, {"waveform": torch.zeros(2, 8), "sample_rate": 8000}, {"sample_rate": 8000}])
