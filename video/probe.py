@@ -105,22 +105,28 @@ def source(path: Path, container: Container) -> tuple[str, ...]:
 def _pictures(path: Path, container: Container, lines: list[str]) -> Pictures:
     streams = [line for line in lines if re.match(r"  Stream #0:\d+.*?: Video: ", line)]
     described = next((line for line in streams if "(attached pic)" not in line), "")
-    claim = re.search(r"Picture size (\d+)x(\d+)", "\n".join(lines)) or re.search(r", (\d+)x(\d+)\b", described)
-    if claim is None:
+    _check_claims(path, lines)
+    size = re.search(r", (\d+)x(\d+)\b", described)
+    if size is None:
         raise VideoError(f"{path.name} {_fault(container, lines)}")
-    width, height = map(int, claim.groups())
-    if width * height > MAX_PIXELS:
-        raise VideoError(
-            f"{path.name} claims pictures of {width}x{height}. The limit is 8192x4320, or as many pixels in another "
-            "shape: scale it down with a video editor."
-        )
-    codec = described.partition("Video: ")[2].split()[0].rstrip(",")
+    codec = re.split("[, ]", described.partition("Video: ")[2])[0]
     if codec not in CODECS:
         raise VideoError(
             f"{path.name} is {container.name} with pictures coded as {codec}, which are not read here. Convert it to "
             "MP4 (H.264)."
         )
+    width, height = int(size[1]), int(size[2])
     return Pictures(codec, width, height, _rate(described), _assumed_matrix(described, width, height))
+
+
+def _check_claims(path: Path, lines: list[str]) -> None:
+    """Refuse pictures that are too large, those that ffmpeg did not make for that reason among them."""
+    for width, height in re.findall(r"(?:Picture size |: Video: .*?, )(\d+)x(\d+)\b", "\n".join(lines)):
+        if int(width) * int(height) > MAX_PIXELS:
+            raise VideoError(
+                f"{path.name} claims pictures of {width}x{height}. The limit is 8192x4320, or as many pixels in "
+                "another shape: scale it down with a video editor."
+            )
 
 
 def _fault(container: Container, lines: list[str]) -> str:

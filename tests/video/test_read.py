@@ -247,6 +247,12 @@ def gif_of(width: int, height: int) -> bytes:
     return screen + colours + b"\x2c\x00\x00\x00\x00" + size + b"\x00\x02\x02\x44\x01\x00\x3b"
 
 
+def test_a_picture_of_no_pixels_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "none.gif").write_bytes(gif_of(0, 0))
+    with pytest.raises(VideoError, match="none.gif is a GIF file, damaged or cut off"):
+        read(tmp_path / "none.gif")
+
+
 @pytest.mark.parametrize(("width", "height"), [(65535, 65535), (8192, 4321), (65535, 541)])
 def test_more_pixels_than_the_limit_are_refused_before_they_are_made(tmp_path: Path, width: int, height: int) -> None:
     (tmp_path / "bomb.gif").write_bytes(gif_of(width, height))
