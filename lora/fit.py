@@ -6,6 +6,7 @@ kind of adapter that the running version has.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import comfy.lora
@@ -49,32 +50,46 @@ def misfit(key: str, shape: Shape | None, patch: Any) -> Misfit | None:
     if shape is None:
         return Misfit(key, None)
     if not isinstance(patch, comfy.weight_adapter.WeightAdapterBase):
-        change = tuple(patch[1][0].shape)
-        return None if change == shape else Misfit(key, shape, change)
-    merged: list[Shape] = []
+        difference = tuple(patch[1][0].shape)
+        return None if difference == shape else Misfit(key, shape, difference)
+    adapter: Any = type(patch)
+    fits, change = merge_shapes(adapter, tuple(map(shape_or_value, patch.weights)), shape)
+    return None if fits else Misfit(key, shape, change)
+
+
+def shape_or_value(part: Any) -> Any:
+    """Return the shape of a tensor, a `torch.Size`; what is no tensor, as a value that can be compared."""
+    if isinstance(part, Tensor):
+        return part.shape
+    return tuple(part) if isinstance(part, list) else part
+
+
+@lru_cache(maxsize=1024)  # a UNet's hundreds of layers have few shapes
+def merge_shapes(adapter: Any, parts: tuple[Any, ...], shape: Shape) -> tuple[bool, Shape | None]:
+    """Return whether an adapter fits a weight, and the shape of what it would add, or None where it cannot be told.
+
+    Args:
+        adapter: ComfyUI's class of it.
+        parts: what it is made of, see `shape_or_value`.
+        shape: of the weight.
+    """
+    merged: list[Tensor] = []
 
     def note(change: Tensor) -> Tensor:
-        merged.append(tuple(change.shape))
+        merged.append(change)
         return change
 
     try:
         with ShapesOnly():
+            numbers = [torch.empty(part, device="meta") if isinstance(part, torch.Size) else part for part in parts]
             weight = torch.empty(shape, device="meta")
-            adapter = type(patch)(patch.loaded_keys, tuple(map(without_numbers, patch.weights)))
-            result = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, note)], weight, key)
+            patch = (1.0, adapter(set(), tuple(numbers)), 1.0, None, note)
+            result = tuple(comfy.lora.calculate_weight([patch], weight, "").shape)
     except MismatchedShapes as mismatch:
-        return Misfit(key, shape, mismatch.change)
+        return False, mismatch.change
     except (ArithmeticError, AttributeError, IndexError, NameError, TypeError, ValueError):
-        return Misfit(key, shape)  # a rank of 0, a matrix that is none or lacks its partner
-    grown = tuple(result.shape)
-    if grown != shape:
-        return Misfit(key, shape, grown)
-    return None if merged else Misfit(key, shape)
-
-
-def without_numbers(value: Any) -> Any:
-    """Return a tensor's twin on the meta device; what is no tensor, as it is."""
-    return value.to("meta") if isinstance(value, Tensor) else value
+        return False, None  # a rank of 0, a matrix that is none or lacks its partner
+    return bool(merged) and result == shape, None if result == shape else result
 
 
 class MismatchedShapes(BaseException):
