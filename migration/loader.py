@@ -124,12 +124,9 @@ def _applied(draft: Draft, loader: Loader, sigma_schedule: str | None) -> Link:
 def _with_loras(draft: Draft, applies: Node, module: Link) -> Link:
     """Chain the motion LoRAs behind the module, in their order."""
     for lora in _chain(draft.graph, applies, "motion_lora", "prev_motion_lora"):
-        if not has(LORA):
-            advice = "The camera does not move as the LoRA says: say it in the prompt."
-            draft.say(lora, LEFT, "There is no node for motion LoRAs in this version.", advice)
-            continue
         name = lora.inputs.get("lora_name", lora.inputs.get("name", ""))  # API files once called it so
-        inputs = {"motion_module": module, "lora": name, "strength": lora.inputs.get("strength", 1.0)}
+        strength = in_range(draft, lora, LORA, "strength", lora.inputs.get("strength", 1.0))
+        inputs = {"motion_module": module, "lora": name, "strength": strength}
         module = draft.add(LORA, inputs, lora, heir=True)
     return module
 

@@ -86,6 +86,16 @@ KINDS = {
     "AnimateLCMLoadMotionModule": Kind(
         "Load AnimateLCM Motion Module", (340, 58), {"motion_module": Input("COMBO", "")}, {"motion_module": MODULE}
     ),
+    "AnimateLCMMotionLora": Kind(
+        "AnimateLCM Motion LoRA",
+        (300, 82),
+        {
+            "motion_module": Input(MODULE),
+            "lora": Input("COMBO", ""),
+            "strength": Input("FLOAT", 1.0, range=(-2.0, 2.0)),
+        },
+        {"motion_module": MODULE},
+    ),
     "AnimateLCMApply": Kind(
         "Apply AnimateLCM",
         (370, 226),

@@ -43,6 +43,25 @@ def verdict(result: Moved, type: str) -> Verdict:
 PLAIN = Recipe(context=None)
 
 
+# Motion LoRAs
+
+
+@LOADERS
+def test_a_motion_lora_goes_between_the_module_and_the_model(loader: str) -> None:
+    result = moved(Recipe(loader=loader, context=None, motion_lora=0.8))
+    lora, apply = inputs(result, "AnimateLCMMotionLora"), inputs(result, "AnimateLCMApply")
+    assert (lora["lora"], lora["strength"]) == ("v2_lora_ZoomIn.ckpt", 0.8)
+    assert result.document[lora["motion_module"][0]]["class_type"] == "AnimateLCMLoadMotionModule"
+    assert result.document[apply["motion_module"][0]]["class_type"] == "AnimateLCMMotionLora"
+    assert verdict(result, "ADE_AnimateDiffLoRALoader") is Verdict.EXACT
+
+
+def test_a_strength_that_ours_does_not_go_to_is_said() -> None:
+    result = moved(Recipe(context=None, motion_lora=3.0))
+    assert inputs(result, "AnimateLCMMotionLora")["strength"] == 2.0
+    assert "strength was 3, and is 2 now" in said(result, "ADE_AnimateDiffLoRALoader")
+
+
 # Schedules
 
 
