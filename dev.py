@@ -55,7 +55,8 @@ def demo_graph(arguments: argparse.Namespace) -> Json:
         if (value := getattr(arguments, name)) is not None:
             sampler[name] = value
     if arguments.prompt:
-        prompt_of(graph)["text"] = arguments.prompt
+        inputs = prompt_of(graph)
+        inputs["text"] = f"0: {arguments.prompt}" if "mixing" in inputs else arguments.prompt  # a schedule's keyframe
     if arguments.style:
         if arguments.style not in style_names():
             raise Trouble(f"There is no style {arguments.style!r}; there is {', '.join(style_names()) or 'none'}.")

@@ -63,6 +63,7 @@ def draw_films(server: Server) -> None:
     for name in workflows():
         video = film(server, shipped(name))
         save(video[len(video) // 2].resize((384, 384), Image.Resampling.BICUBIC), ROOT / "workflows" / f"{name}.jpg")
+    animate(film(server, shipped("long_video")), ROOT / "docs" / "long_video.gif")
     video = film(server, changed())
     save(video[0], server.folder / "input" / PICTURE)
     save(side_by_side(thinned(video, 3)), ROOT / "docs" / "demo.png")
@@ -350,6 +351,12 @@ def photograph(page: "Page", path: Path, *kinds: str) -> None:
     page.wait_for_timeout(PATIENCE)
     x, y = corner["x"] + ROOM - BADGE, corner["y"] + ROOM - BADGE
     page.screenshot(path=path, clip={"x": x, "y": y, "width": wide + 2 * BADGE, "height": tall + 2 * BADGE})
+
+
+def animate(video: Film, path: Path) -> None:
+    """Save a film as a small GIF that plays on and on."""
+    frames = [frame.resize((160, 160), Image.Resampling.BICUBIC).quantize(32) for frame in video]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, optimize=True)
 
 
 def save(picture: Image.Image, path: Path) -> None:

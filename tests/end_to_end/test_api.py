@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from animatelcm.comfyui_server import Refused, Server, nodes_of, outputs, prompt
 from animatelcm.distill.evaluation.metrics import covered, measure
 from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 from animatelcm.layout.parse import read_layout
+from animatelcm.prompts.parse import at_frames, read_prompts
 from animatelcm.video.sound import Sound
 from animatelcm.video.write import VideoSettings, write_video
 
@@ -61,6 +63,14 @@ def shown(video: np.ndarray) -> tuple[str, str]:
     return f"{COLOURS[seen.colour]} {SHAPES[seen.shape]}", movement
 
 
+def facing(frame: torch.Tensor) -> str:
+    """Where the bright side of what a frame, (3, H, W), shows is: the family's shapes have it where they go."""
+    cover = covered(frame[None])
+    bright = cover * (frame.amin(0) > 0.75)
+    x, y = (centre_of_mass(bright) - centre_of_mass(cover))[0].tolist()
+    return MOVEMENTS[round(math.atan2(-y, x) / (math.pi / 4)) % 8]
+
+
 def centre_of_mass(cover: torch.Tensor) -> torch.Tensor:
     """x and y in pixels, (F, 2), of (F, H, W)."""
     place = torch.arange(SIZE) + 0.5
@@ -80,10 +90,11 @@ def test_every_node_is_registered(server: Server) -> None:
     names = ("LoadMotionModule", "Apply", "EmptyLatent", "Sampler", "Sigmas", "SamplerSelect", "SaveVideo")
     names += ("ImageToVideo", "LoadVideo", "MatchColors")
     names += ("Layout", "LayoutBox", "LayoutPreview", "LayoutHints", "LayoutConditioning")
+    names += ("PromptSchedule", "LongClip")
     assert {f"AnimateLCM{name}" for name in names} <= known.keys()
 
 
-@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in GRAPHS if path.stem != "long_video"], ids=lambda path: path.stem)
 def test_a_shipped_graph_makes_the_video_that_its_prompt_asks_for(server: Server, path: Path) -> None:
     graph = json.loads(path.read_text())
     video = run_for_frames(server, graph)
@@ -91,6 +102,22 @@ def test_a_shipped_graph_makes_the_video_that_its_prompt_asks_for(server: Server
     prompt, (what, movement) = prompt_of(graph)["text"], shown(video)
     assert what in prompt
     assert movement in prompt or "moving" not in prompt
+
+
+def test_the_shipped_long_video_shows_what_each_of_its_prompts_asks_for_and_closes(server: Server) -> None:
+    (path,) = [path for path in GRAPHS if path.stem == "long_video"]
+    graph = json.loads(path.read_text())
+    clip = small(run_for_frames(server, graph))
+    inputs = inputs_of(graph, "AnimateLCMPromptSchedule")
+    assert len(clip) == inputs["frames"]
+    seen = measure(clip[None])
+    assert seen.one_blob
+    assert f"{COLOURS[seen.colour]} {SHAPES[seen.shape]}" in inputs["before"]
+    for frame, prompt in at_frames(read_prompts(inputs["text"]), len(clip)).items():
+        assert f"moving {facing(clip[frame % len(clip)])}" == prompt
+    places = centre_of_mass(covered(clip))
+    steps = (places[1:] - places[:-1]).norm(dim=1)
+    assert (places[0] - places[-1]).norm() <= steps.quantile(0.95)
 
 
 def test_the_shipped_layout_is_followed(server: Server) -> None:
