@@ -27,21 +27,14 @@ from tqdm import tqdm
 import_pack()
 
 import comfy.context_windows  # noqa: E402 - ComfyUI has to know by now whether there is a GPU
-import comfy.sd  # noqa: E402 - likewise
-import folder_paths  # noqa: E402 - likewise
+from _family import STEPS, Family  # noqa: E402 - likewise
 from animatelcm.distill import scenes  # noqa: E402 - likewise
 from animatelcm.distill.evaluation.metrics import covered  # noqa: E402 - likewise
-from animatelcm.nodes.apply import AUTOMATIC, AnimateLCMApply  # noqa: E402 - likewise
-from animatelcm.nodes.folders import register_folders  # noqa: E402 - likewise
-from animatelcm.nodes.load_motion_module import AnimateLCMLoadMotionModule  # noqa: E402 - likewise
 from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
-from animatelcm.nodes.mini import register_mini  # noqa: E402 - likewise
-from animatelcm.nodes.sampler import AnimateLCMSampler  # noqa: E402 - likewise
 from animatelcm.sampling.windows import WindowPlan, shares, windows  # noqa: E402 - likewise
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode  # noqa: E402 - likewise
 
-NAME = "animatelcm_mini_synthetic"
-STEPS, LENGTH = 4, 16
+LENGTH = 16
 STILL = len(scenes.DIRECTIONS)  # the movement that is none
 OURS = "this pack"
 TODAY = "fixed, overlap 4, own noise"
@@ -168,42 +161,6 @@ def prompts(count: int) -> scenes.Scenes:
 
 
 # Making clips
-
-
-class Family:
-    """The mini family as its loaders return it."""
-
-    def __init__(self) -> None:
-        register_folders()
-        register_mini()
-        torch.set_grad_enabled(False)
-        path = folder_paths.get_full_path_or_raise("checkpoints", f"{NAME}.safetensors")
-        model, clip, self.vae, *_ = comfy.sd.load_checkpoint_guess_config(path)
-        self.model, self.clip = AnimateLCMApply.execute(
-            model=model,
-            clip=clip,
-            motion_module=AnimateLCMLoadMotionModule.execute(f"{NAME}_t2v.safetensors")[0],
-            acceleration_lora=f"{NAME}_lcm_lora.safetensors",
-            style_lora="none",
-            alpha=1.0,
-            beta=0.8,
-            gamma=1.0,
-            schedule=AUTOMATIC,
-        ).args
-
-    def encode(self, words: str) -> list[list[Any]]:
-        """A prompt's conditioning."""
-        encoded: list[list[Any]] = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
-        return encoded
-
-    def sampled(self, model: Any, conditioning: list[list[Any]], frames: int, seed: int) -> Tensor:
-        """The latents of a clip, (frames, 4, 8, 8)."""
-        latent = {"samples": torch.zeros(frames, 4, 8, 8)}
-        return AnimateLCMSampler.execute(model, conditioning, latent, seed, STEPS, 1.0, 1.0)[0]["samples"]
-
-    def decoded(self, latents: Tensor) -> Tensor:
-        """The frames of a clip, (frames, 3, 64, 64) in 0..1."""
-        return self.vae.decode(latents).movedim(-1, 1).cpu()
 
 
 def cut(model: Any, strategy: Strategy) -> Any:
