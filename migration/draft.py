@@ -98,9 +98,11 @@ class Draft:
         return all(user.id in gone or (is_wire(user) and self._served(user, gone)) for user in users)
 
     def _wires(self, gone: set[str]) -> set[str]:
-        """The reroutes and primitives that led to `gone` only."""
+        """The reroutes and primitives that led to `gone` only, and lead to nothing new."""
+        given = [value for new in self._added for value in new.inputs.values()] + list(self._redirected.values())
+        needed = {value.node for value in given if isinstance(value, Link)}
         wires = [node for node in self.graph.nodes.values() if is_wire(node) and any(self.graph.users(node.id))]
-        return {wire.id for wire in wires if self._served(wire, gone)}
+        return {wire.id for wire in wires if wire.id not in needed and self._served(wire, gone)}
 
     def _finding(self, node: Node, gone: set[str]) -> Finding:
         becomes = [KINDS[new.type].name for new in self._added if new.near == node.id]

@@ -175,6 +175,7 @@ SPECS = {
         {"images": "IMAGE", "filename_prefix": W("ComfyUI"), "fps": W(6.0), "lossless": W(True), "quality": W(80)}
         | {"method": W("default")},
     ),
+    "PrimitiveNode": Spec({"value": Widget(0, ("fixed",))}, ("*",)),
     # VideoHelperSuite; its widgets are saved by name
     "VHS_VideoCombine": Spec(
         {"images": "IMAGE", "frame_rate": W(8), "loop_count": W(0), "filename_prefix": W("AnimateDiff")}

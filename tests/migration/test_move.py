@@ -7,6 +7,7 @@ import pytest
 from animatelcm.migration.graph import GraphError
 from animatelcm.migration.move import move
 from animatelcm.migration.ours import KINDS
+from animatelcm.migration.report import Verdict, lines
 from animatelcm.migration.table import row_of
 
 from .build import Json
@@ -150,3 +151,24 @@ def test_the_body_of_a_request_is_moved_inside() -> None:
 def test_what_is_no_graph_is_refused(document: Any) -> None:
     with pytest.raises(GraphError, match="no graph of ComfyUI. Expected a workflow saved by the page"):
         move(document)
+
+
+# How well
+
+
+@EVERY
+@FORMS
+def test_the_verdict_and_what_differs(name: str, form: str) -> None:
+    report = move(document(name, form)).report
+    assert report.verdict.value == CASES[name].verdict
+    told = "\n".join(lines(report))
+    for words in CASES[name].says:
+        assert words in told
+    assert all(finding.verdict is Verdict.EXACT or finding.remarks for finding in report.findings)
+
+
+def test_most_workflows_are_moved_exactly_and_nearly_all_run() -> None:
+    verdicts = [move(document(name, "page")).report.verdict for name in CASES]
+    assert len(verdicts) >= 30
+    assert verdicts.count(Verdict.EXACT) >= 0.7 * len(verdicts)
+    assert verdicts.count(Verdict.LEFT) <= 0.1 * len(verdicts)
