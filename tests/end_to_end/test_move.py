@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from animatelcm.comfyui_page import open_page
-from animatelcm.comfyui_server import Server, outputs
+from animatelcm.comfyui_server import Refused, Server, outputs
 from animatelcm.migration.move import move
 
 from ..migration.cases import CASES
@@ -66,6 +66,35 @@ def test_a_moved_graph_runs(server: Server, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in RUNS if name not in SAMPLE])
 def test_every_moved_graph_runs(server: Server, name: str) -> None:
     check_run(server, name)
+
+
+# What the server answers
+
+
+def test_a_program_can_ask_what_becomes_of_a_graph(server: Server) -> None:
+    document = built(CASES["gen2_looped"].recipe).page()
+    answer = server.post("/animatelcm/move", document)
+    assert answer["graph"] == move(document).document
+    assert answer["report"]["verdict"] == "exact"
+    with pytest.raises(Refused) as refusal:
+        server.post("/animatelcm/move", {"nodes": "none"})
+    assert (refusal.value.status, refusal.value.answer["error"][:31]) == (400, "This is no graph of ComfyUI. Ex")
+
+
+def test_comfyui_replaces_by_itself_what_is_the_same(server: Server) -> None:
+    try:
+        known = server.get("/node_replacements")
+    except Refused:
+        pytest.skip("This ComfyUI replaces no nodes: it is older than 0.14.0.")
+    (replacement,) = known["ADE_EmptyLatentImageLarge"]
+    assert replacement["new_node_id"] == "AnimateLCMEmptyLatent"
+    latent = {"class_type": "ADE_EmptyLatentImageLarge", "inputs": {"width": 64, "height": 64, "batch_size": 18}}
+    graph = {
+        "1": latent | {"_meta": {}},
+        "2": {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0]}, "_meta": {}},
+    }
+    graph["2"]["inputs"]["filename_prefix"] = "latents/replaced"
+    assert server.run(graph)["status"]["status_str"] == "success"
 
 
 # In the page
