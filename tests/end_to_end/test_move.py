@@ -89,11 +89,8 @@ def test_comfyui_replaces_by_itself_what_is_the_same(server: Server) -> None:
     (replacement,) = known["ADE_EmptyLatentImageLarge"]
     assert replacement["new_node_id"] == "AnimateLCMEmptyLatent"
     latent = {"class_type": "ADE_EmptyLatentImageLarge", "inputs": {"width": 64, "height": 64, "batch_size": 18}}
-    graph = {
-        "1": latent | {"_meta": {}},
-        "2": {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0]}, "_meta": {}},
-    }
-    graph["2"]["inputs"]["filename_prefix"] = "latents/replaced"
+    saver = {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0], "filename_prefix": "latents/replaced"}}
+    graph = {"1": latent | {"_meta": {}}, "2": saver | {"_meta": {}}}
     assert server.run(graph)["status"]["status_str"] == "success"
 
 
