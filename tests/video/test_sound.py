@@ -121,10 +121,14 @@ def test_sound_is_described_before_it_is_read(tmp_path: Path) -> None:
     assert describe(saved(tmp_path, "MP4 (H.264)", clicks(2))).sound == SoundStream(RATE, 2)
 
 
-def test_an_hour_is_the_most_that_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = saved(tmp_path, "MP4 (H.264)", None, count=1)
-    assert read_sound(describe(path), 0.0, 1e6).waveform.shape[1] == LONGEST * RATE
-    assert "1000000 seconds of sound; the first 3600 are read" in caplog.text
+def test_there_is_a_limit_to_what_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LONGEST == 3600.0
+    monkeypatch.setattr("animatelcm.video.sound.LONGEST", 2.0)
+    path = saved(tmp_path, "MP4 (H.264)", clicks(2))
+    assert read_sound(describe(path), 0.0, 1e6).waveform.shape == (2, 2 * RATE)
+    assert "1000000 seconds of sound; the first 2 are read" in caplog.text
 
 
 @pytest.mark.parametrize(
