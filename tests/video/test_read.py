@@ -85,6 +85,11 @@ def test_the_frames_asked_for_are_read(video: Path, excerpt: dict[str, float], e
     assert fps == pytest.approx(FPS / excerpt.get("every", 1), rel=0.05)  # a GIF counts hundredths of a second
 
 
+def test_room_that_a_short_video_did_not_need_is_given_back(video: Path) -> None:
+    clip, _ = read(video, frames=1000)
+    assert clip.untyped_storage().nbytes() == 16 * HEIGHT * WIDTH * 3 * 4
+
+
 def test_frames_are_what_was_written(video: Path) -> None:
     torch.testing.assert_close(away_from_edges(read(video)[0]), away_from_edges(numbered(16)), atol=3 / 255, rtol=0)
 
