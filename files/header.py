@@ -1,6 +1,7 @@
 """What a file says of a tensor, and the tensor itself once that has been believed."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -8,6 +9,14 @@ import torch
 from torch import Tensor
 
 MAX_DIMENSIONS = 8
+UNKNOWN = "of a number format that is not known here"
+# Types of numbers that tensors are read of, of those that this torch has
+NUMBERS = {
+    dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype)
+    and re.fullmatch(r"torch\.(bool|b?float(8_\w+|\d+)|u?int(8|16|32|64)|complex(64|128))", str(dtype))
+}
 
 
 @dataclass(frozen=True)

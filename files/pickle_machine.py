@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .header import NotPlain
+from .header import NUMBERS, UNKNOWN, NotPlain
 
 MAX_OPERATIONS = 1_000_000  # a whole SD1.5 checkpoint takes 50,000
 
@@ -30,6 +30,7 @@ STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
     "UntypedStorage": torch.uint8,
     "QInt8Storage": torch.int8,
     "QUInt8Storage": torch.uint8,
@@ -87,8 +88,9 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Pick
     return PickledTensor(storage, storage.dtype, offset, shape, stride)
 
 
-def _tensor_of_new_dtype(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> PickledTensor:
-    return replace(_tensor(storage, offset, shape, stride), dtype=DTYPES[rest[2].name])
+def _tensor_of_new_dtype(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> PickledTensor | NotPlain:
+    dtype = DTYPES[rest[2].name]
+    return replace(_tensor(storage, offset, shape, stride), dtype=dtype) if dtype in NUMBERS else NotPlain(UNKNOWN)
 
 
 def _dictionary(*arguments: Any) -> Dictionary:
@@ -134,6 +136,12 @@ IGNORED = (
     "builtins.float",
     "builtins.str",
     "_codecs.encode",
+    # What trainers leave beside the weights; ComfyUI lets the same pass
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.dtypes.Float64DType",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
 )
 CALLS |= dict.fromkeys(IGNORED, _nothing)
 
@@ -171,11 +179,12 @@ class Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
-        self.steps: dict[str, Callable[[Any], None]] = {
+        self.steps: dict[str, Callable[[Any], object]] = {
             "EMPTY_DICT": lambda _: self.stack.append(Dictionary()),
             "EMPTY_LIST": lambda _: self.stack.append([]),
             "EMPTY_SET": lambda _: self.stack.append(None),
             "MARK": lambda _: self.stack.append(MARK),
+            "POP_MARK": lambda _: self.items(),
             "POP": lambda _: self.stack.pop(),
             "TUPLE": lambda _: self.stack.append(tuple(self.items())),
             "TUPLE1": lambda _: self.bundle(1),

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from .header import NotPlain, TensorHeader, dense
+from .header import UNKNOWN, NotPlain, TensorHeader, dense
 from .refusal import UnreadableError, size_in_words
 
 MAX_HEADER = 16 * 2**20  # bytes; a whole SDXL checkpoint's has 0.3 MB, and trainers add a few of metadata
@@ -59,7 +59,7 @@ def _header(entry: dict[str, Any], start: int) -> TensorHeader | NotPlain:
     begin, end = entry["data_offsets"]
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
-        return NotPlain("of a number format that is not known here")
+        return NotPlain(UNKNOWN)
     header = dense(dtype, tuple(entry["shape"]), start + begin)
     if header.span != end - begin or begin < 0:
         raise ValueError(f"a tensor of {header.span} bytes in a place of {end - begin}")

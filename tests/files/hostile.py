@@ -79,7 +79,7 @@ class Bomb:
 
 
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-NESTED = b"\x80\x02" + b"]" * 400_000 + b"a" * 399_999 + b"."
+NESTED = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
 # A tuple of two references to a tuple of two references ...: 2^60 leaves to hash, as the key of a dictionary
 WIDE_KEY = b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
 # A list that grows by reference: OrderedDict(list) for each of 100,000 calls
@@ -133,6 +133,13 @@ HOSTILE: dict[str, tuple[Write, str]] = {
     "another program's pickle": (content(pickle.dumps({"a": 1})), "PyTorch did not write"),
     "a meta tensor": (saved({"a.b": torch.zeros(3, device="meta")}), "without contents.*: a.b"),
     "a sparse tensor": (saved({"a.b": torch.eye(3).to_sparse()}), "are sparse: a.b"),
+    "a tensor of bits": (
+        archive(
+            named("a.b", tensor((1,), (1,)).replace(b"_v2", b"_v3").replace(b"\x89NtR", b"\x89Nctorch\nbits8\ntR")),
+            {"0": bytes(4)},
+        ),
+        "number format.*: a.b",
+    ),
     "an expanded tensor": (saved({"pe": torch.zeros(1).expand(1, 10**6, 10**6)}), "claims tensors of 4 TB, pe"),
     "a tensor beyond its storage": (one((9,), (1,)), "damaged"),
     "a tensor before its storage": (one((1,), (1,), offset=-1), "damaged"),

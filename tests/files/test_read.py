@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from animatelcm.files.header import NUMBERS
 from animatelcm.files.pickle_machine import CONSTANTS
 from animatelcm.files.read import open_model
 from animatelcm.files.refusal import ModelFileError
@@ -113,6 +115,26 @@ def test_what_training_saves_is_read_as_by_torch(kind: str, container: str, tmp_
     WRITERS[container](CONTENTS[kind], tmp_path / "x")
     wanted = tensors_of(torch.load(tmp_path / "x", weights_only=True))
     assert_equal(open_model(tmp_path / "x", EXPECTED).tensors(), wanted)
+
+
+@pytest.mark.parametrize("dtype", sorted(NUMBERS, key=str), ids=str)
+def test_numbers_of_every_type_are_read_and_found_finite(dtype: torch.dtype, tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6).reshape(2, 3).t().to(dtype)}
+    WRITERS["zip"](tensors, tmp_path / "x")
+    assert_equal(open_model(tmp_path / "x", EXPECTED).finite_tensors(), tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2, torch.complex64])
+def test_what_is_no_number_is_named(dtype: torch.dtype, tmp_path: Path) -> None:
+    WRITERS["zip"]({"a": torch.ones(3).to(dtype), "b.c": torch.tensor([1, torch.nan]).to(dtype)}, tmp_path / "x")
+    with pytest.raises(ModelFileError, match=r"not numbers \(NaN or infinity\) in b.c\."):
+        open_model(tmp_path / "x", EXPECTED).finite_tensors()
+
+
+def test_what_trainers_leave_beside_the_weights_does_not_matter(tmp_path: Path) -> None:
+    tensors = {"a": torch.ones(3)}
+    WRITERS["zip"]({"state_dict": tensors, "loss": np.float64(0.5), "step": np.int64(7)}, tmp_path / "x")
+    assert_equal(open_model(tmp_path / "x", EXPECTED).tensors(), tensors)
 
 
 def test_metadata_is_read(tmp_path: Path) -> None:
