@@ -181,7 +181,7 @@ def test_a_clip_comes_back_with_its_sound_in_sync_to_a_frame(server: Server) -> 
     [
         ("AnimateLCMLoadMotionModule", {"motion_module": "nothing.ckpt"}, "There is no file 'nothing.ckpt'"),
         ("AnimateLCMApply", {"style_lora": "nothing.safetensors"}, "There is no file 'nothing.safetensors'"),
-        ("AnimateLCMSaveVideo", {"format": "AVI"}, "'AVI' is not a format"),
+        ("AnimateLCMSaveVideo", {"format": "AVI"}, "is the text 'AVI'. Expected one of: MP4"),
     ],
 )
 def test_a_wrong_input_is_refused_with_our_message(

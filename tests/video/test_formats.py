@@ -103,7 +103,7 @@ def test_players_are_told_the_colours(tmp_path: Path, name: str) -> None:
     assert re.search(r"yuv4\w+\(tv, bt709[,)]", about(save(tmp_path, name, moving_square(2))))
 
 
-@pytest.mark.parametrize("name", ["MP4 (H.264)", "MP4 (H.265)", "MP4 (AV1)", "WebP", "MOV (ProRes)"])
+@pytest.mark.parametrize("name", ["MP4 (H.264)", "WebM (VP9)", "MP4 (H.265)", "MP4 (AV1)", "WebP", "MOV (ProRes)"])
 def test_more_quality_is_closer_and_larger(tmp_path: Path, name: str) -> None:
     noise = 0.1 * torch.rand(FRAMES, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(0))
     frames = (moving_square() + noise).clamp(0, 1)
