@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .comfyui_server import Server, Trouble
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = [
@@ -42,13 +42,18 @@ def chromium() -> Iterator["Browser"]:
 
 
 @contextmanager
-def open_page(browser: "Browser", server: Server) -> Iterator["Page"]:
+def open_page(browser: "Browser", server: Server, nodes_2: bool = False) -> Iterator["Page"]:
     """The server's page, loaded, without the dialog of templates that greets newcomers.
+
+    Args:
+        nodes_2: show nodes as elements of the page (ComfyUI's "Nodes 2.0"), not drawn on a canvas.
 
     Raises:
         Trouble: at the end, if the page's JavaScript raised an error.
     """
     server.post("/settings/Comfy.TutorialCompleted", True)
+    server.post("/settings/Comfy.VueNodes.Enabled", nodes_2)
+    server.post("/settings/Comfy.RightSidePanel.IsOpen", False)  # the server remembers what a page before left open
     page = browser.new_page(viewport={"width": 1600, "height": 900})
     page.set_default_timeout(180_000)  # a busy machine takes its time
     errors: list[str] = []
@@ -59,3 +64,8 @@ def open_page(browser: "Browser", server: Server) -> Iterator["Page"]:
     page.close()
     if errors:
         raise Trouble(f"The page's JavaScript raised: {'; '.join(errors)}")
+
+
+def run_button(page: "Page") -> "Locator":
+    """What queues the graph. Newer pages have a menu without text beside it, of the same name."""
+    return page.get_by_role("button", name="Run", exact=True).filter(has_text="Run")

@@ -26,7 +26,7 @@ pack = types.ModuleType("animatelcm")
 pack.__path__ = [str(ROOT)]
 sys.modules["animatelcm"] = pack
 
-from animatelcm.comfyui_page import chromium, open_page  # noqa: E402 - needs the name above
+from animatelcm.comfyui_page import chromium, open_page, run_button  # noqa: E402 - needs the name above
 from animatelcm.comfyui_server import Server, outputs  # noqa: E402 - likewise
 from animatelcm.layout.draw import HINTS, hints  # noqa: E402 - likewise
 from animatelcm.layout.parse import read_layout  # noqa: E402 - likewise
@@ -202,7 +202,7 @@ def photograph_nodes(page: "Page") -> None:
     workflow = json.loads((ROOT / "workflows" / "text_to_video.json").read_text())
     page.evaluate("async graph => { await window.app.loadGraphData(graph) }", workflow)
     photograph(page, HELP / "load.png", "CheckpointLoaderSimple", "AnimateLCMLoadMotionModule", "AnimateLCMApply")
-    page.get_by_role("button", name="Run", exact=True).click()
+    run_button(page).click()
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
     page.evaluate("() => { document.querySelector('video').controls = false }")
     photograph(page, HELP / "save.png", "AnimateLCMSaveVideo")
@@ -232,7 +232,7 @@ def photograph_layouts(page: "Page") -> None:
     photograph(page, HELP / "layout.png", *places)
     places = {"AnimateLCMLayout": (0, 0), "AnimateLCMLayoutBox": (540, 0), "AnimateLCMLayoutPreview": (1000, 0)}
     lay_out(page, two_boxes(), places)
-    page.get_by_role("button", name="Run", exact=True).click()
+    run_button(page).click()
     page.wait_for_timeout(PATIENCE)
     photograph(page, HELP / "layout_box.png", *places)
     places = {"AnimateLCMLayout": (0, 0), "CLIPTextEncode": (540, 300), "AnimateLCMLayoutConditioning": (1000, 0)}

@@ -33,6 +33,7 @@ const DENSITY = 2 // canvas pixels per pixel, so that lines are sharp in a graph
 const STYLE = `
 .animatelcm-layout { display: flex; flex-direction: column; gap: 5px; font: 12px sans-serif; color: var(--input-text) }
 .animatelcm-layout canvas { flex: 1 1 0; min-height: 220px; width: 100%; border-radius: 6px; touch-action: none }
+.lg-node .animatelcm-layout canvas { min-height: 310px } /* Nodes 2.0 shares the node among it and the text */
 .animatelcm-layout canvas:focus { outline: 1px solid var(--descrip-text) }
 .animatelcm-layout div { display: flex; gap: 5px; align-items: center; height: 24px; flex: none }
 .animatelcm-layout :is(button, select, input:not([type=range])) { box-sizing: border-box; height: 24px; min-width: 0;
@@ -64,7 +65,7 @@ class LayoutDrawing {
     this.addControls()
     this.element = element(
       "div",
-      { className: "animatelcm-layout" },
+      { className: "animatelcm-layout widget-expands" }, // in Nodes 2.0, what has this class grows with the node
       this.canvas,
       element("div", {}, this.frameField, this.frameShown, "of", this.lastField),
       element("div", {}, this.addButton, this.deleteButton, this.deleteKeyframeButton, this.easingField),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+RENDERERS = ("canvas", "Nodes 2.0")  # how ComfyUI's page shows nodes
 ROOT = Path(__file__).resolve().parents[2]
 Graph = dict[str, Any]
 

@@ -1,28 +1,35 @@
 """What a person sees who opens a shipped workflow in ComfyUI's own page."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from animatelcm.comfyui_page import open_page, run_button
 from animatelcm.comfyui_server import Server, outputs
 
+from .conftest import RENDERERS
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
-HELP_PAGES = sorted(path.stem for path in (ROOT / "web" / "docs").glob("*.md"))
+DOCS = ROOT / "web" / "docs"
+HELP_PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
 CHOOSE_FORMAT = """format => {
     const node = window.app.graph.nodes.find(node => node.type === "AnimateLCMSaveVideo")
     node.widgets.find(widget => widget.name === "format").value = format
 }"""
-SELECT_NEW_NODE = """type => {
+SELECT_NEW_NODE = """async type => {
     const { graph, canvas } = window.app
     graph.clear()
     const node = window.LiteGraph.createNode(type)
     node.pos = [600, 400] // in view, with room for the tools above it
     graph.add(node)
+    for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame) // until it is shown
     canvas.selectNode(node)
     canvas.setDirty(true, true)
 }"""
@@ -43,6 +50,16 @@ def without_titles(prompt: dict[str, Any]) -> dict[str, Any]:
 
 def open_workflow(page: "Page", name: str) -> None:
     page.evaluate("async graph => { await window.app.loadGraphData(graph) }", load(WORKFLOWS / f"{name}.json"))
+
+
+@pytest.fixture(scope="module", params=RENDERERS)
+def page(browser: "Browser", server: Server, request: pytest.FixtureRequest) -> Iterator["Page"]:
+    """One page for all tests, as it takes long to load; every test begins with a new graph."""
+    with open_page(browser, server, nodes_2=request.param == "Nodes 2.0") as page:
+        yield page
+
+
+ON_CANVAS = pytest.mark.parametrize("page", ["canvas"], indirect=True)  # where it does not matter how nodes are shown
 
 
 @pytest.fixture(params=sorted(path.stem for path in WORKFLOWS.glob("*.json")))
@@ -69,12 +86,13 @@ def test_the_workflow_is_the_shipped_api_graph(page: "Page", name: str) -> None:
     assert without_titles(page.evaluate(GRAPH_AS_PROMPT)) == without_titles(load(WORKFLOWS / "api" / f"{name}.json"))
 
 
+@ON_CANVAS
 def test_the_run_button_makes_a_video_that_plays_in_the_page(
     page: "Page", server: Server, tmp_path: Path, name: str
 ) -> None:
     open_workflow(page, name)
     with page.expect_response("**/prompt") as answer:
-        page.get_by_role("button", name="Run", exact=True).click()
+        run_button(page).click()
     entry = server.wait_for_history(answer.value.json()["prompt_id"])
     assert entry["status"]["status_str"] == "success"
     (file,) = outputs(entry)
@@ -84,15 +102,18 @@ def test_the_run_button_makes_a_video_that_plays_in_the_page(
     page.screenshot(path=tmp_path / f"{name}.png")
 
 
+@ON_CANVAS
 @pytest.mark.parametrize("node", HELP_PAGES)
 def test_the_help_page_of_a_node_shows_its_picture(page: "Page", node: str) -> None:
+    (name,) = re.findall(r"]\((\w+\.png)\)", (DOCS / f"{node}.md").read_text(encoding="utf-8"))
     page.evaluate(SELECT_NEW_NODE, node)
     page.get_by_test_id("info-button").click()
-    picture = page.locator("img[src*='/docs/']")
+    picture = page.locator(f"img[src*='/docs/{name}']")
     picture.wait_for(state="attached")
     page.wait_for_function("picture => picture.complete && picture.naturalWidth > 0", arg=picture.element_handle())
 
 
+@ON_CANVAS
 @pytest.mark.parametrize(("format", "type"), [("MP4 (H.264)", "video/mp4"), ("WebM (VP9)", "video/webm")])
 def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(
     page: "Page", server: Server, name: str, format: str, type: str
@@ -100,7 +121,7 @@ def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(
     open_workflow(page, name)
     page.evaluate(CHOOSE_FORMAT, format)
     with page.expect_response("**/prompt") as answer:
-        page.get_by_role("button", name="Run", exact=True).click()
+        run_button(page).click()
     prompt = answer.value.request.post_data_json["prompt"]
     (file,) = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))
     page.evaluate("() => window.app.graph.clear()")
@@ -110,6 +131,7 @@ def test_a_saved_video_dropped_on_the_page_brings_its_workflow_back(
     assert page.evaluate(GRAPH_AS_PROMPT) == prompt
 
 
+@ON_CANVAS
 @pytest.mark.parametrize(
     ("format", "type"),
     [("WebP", "image/webp"), ("MOV (ProRes)", "video/quicktime"), ("PNG sequence", "image/png")],
@@ -120,7 +142,7 @@ def test_a_file_that_does_not_play_in_the_page_brings_its_workflow_back_too(
     open_workflow(page, "text_to_video")
     page.evaluate(CHOOSE_FORMAT, format)
     with page.expect_response("**/prompt") as answer:
-        page.get_by_role("button", name="Run", exact=True).click()
+        run_button(page).click()
     prompt = answer.value.request.post_data_json["prompt"]
     file = outputs(server.wait_for_history(answer.value.json()["prompt_id"]))[0]
     page.evaluate("() => window.app.graph.clear()")

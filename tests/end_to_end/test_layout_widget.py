@@ -12,20 +12,16 @@ from animatelcm.layout.draw import colour
 from animatelcm.layout.keyframes import EASINGS, Keyframe
 from animatelcm.layout.parse import read_layout, write_layout
 
+from .conftest import RENDERERS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCRIPT = "/extensions/ComfyUI-AnimateLCM-Native/boxes.js"
-NEW_NODE = """([text, scale]) => {
-    const { graph, canvas } = window.app
-    graph.clear()
-    canvas.ds.scale = scale
-    canvas.ds.offset = [0, 0]
-    const node = window.LiteGraph.createNode("AnimateLCMLayout")
-    node.pos = [500, 150] // in view
-    graph.add(node)
-    node.widgets[0].value = text
-    canvas.setDirty(true, true)
+NEW_NODE = """async ([text, scale, height]) => {
+    const node = { id: 1, type: "AnimateLCMLayout", pos: [500, 150], size: [480, height], widgets_values: [text] }
+    const extra = { ds: { scale, offset: [0, 0] } } // with the node in view
+    await window.app.loadGraphData({ last_node_id: 1, last_link_id: 0, nodes: [node], links: [], extra, version: 0.4 })
 }"""
 NODE = "window.app.graph.nodes.find(node => node.type === 'AnimateLCMLayout')"
 TEXT = f"() => {NODE}.widgets[0].value"
@@ -58,8 +54,8 @@ class Drawing:
         self.page = page
         self.canvas = page.locator(".animatelcm-layout canvas")
 
-    def start(self, text: str, scale: float = 1.0) -> None:
-        self.page.evaluate(NEW_NODE, [text, scale])
+    def start(self, text: str, scale: float = 1.0, height: int = 680) -> None:
+        self.page.evaluate(NEW_NODE, [text, scale, height])
         self.canvas.wait_for(state="visible")
         self.page.wait_for_timeout(200)  # until the node is laid out
 
@@ -97,10 +93,13 @@ class Drawing:
         self.page.mouse.move(left + place[0] * width, top + place[1] * height, steps=5)
 
 
-@pytest.fixture(scope="module")
-def page(browser: "Browser", server: Server) -> Iterator["Page"]:
+BOTH = pytest.mark.parametrize("page", RENDERERS, indirect=True)
+
+
+@pytest.fixture(scope="module", params=["canvas"])
+def page(browser: "Browser", server: Server, request: pytest.FixtureRequest) -> Iterator["Page"]:
     """One page for all, as it takes long to load; every test begins with a new graph."""
-    with open_page(browser, server) as page:
+    with open_page(browser, server, nodes_2=request.param == "Nodes 2.0") as page:
         yield page
 
 
@@ -120,6 +119,7 @@ def places(box: Box) -> list[Any]:
     ]
 
 
+@BOTH
 @pytest.mark.parametrize("scale", [1.0, 0.75])
 def test_dragging_a_box_at_two_frames_makes_two_keyframes(drawing: Drawing, scale: float) -> None:
     drawing.start(write_layout(LAYOUT), scale)
@@ -133,6 +133,17 @@ def test_dragging_a_box_at_two_frames_makes_two_keyframes(drawing: Drawing, scal
     assert [line for line in lines if '"frame"' in line and line.index('"x"') < line.index('"y"')] == lines[2:4]
 
 
+@BOTH
+def test_the_drawing_has_most_of_the_node_and_grows_with_it(drawing: Drawing) -> None:
+    heights = []
+    for height in (680, 880):
+        drawing.start(write_layout(LAYOUT), height=height)
+        heights.append(drawing.canvas.bounding_box()["height"])
+    assert heights[0] > 300
+    assert heights[1] > heights[0] + 90
+
+
+@BOTH
 def test_a_click_selects_and_changes_nothing(drawing: Drawing) -> None:
     before = drawing.text
     drawing.click((0.8, 0.8))
@@ -150,6 +161,7 @@ def test_a_box_hidden_behind_a_larger_one_can_be_moved(drawing: Drawing) -> None
     assert [*places(fox), *places(sky)] == [(0, 0.2, 0.2, 0.4, 0.4), (0, 0.0, 0.0, 1.0, 1.0)]
 
 
+@BOTH
 def test_drawing_on_empty_ground_adds_a_box(drawing: Drawing) -> None:
     for start, end in [((0.95, 0.95), (0.7, 0.75)), ((0.6, 0.1), (0.9, 0.3))]:
         drawing.drag(start, end)
@@ -184,6 +196,7 @@ def test_numbers_are_short_and_the_picture_s_surroundings_within_reach(drawing: 
     assert all(len(str(number)) <= len("-0.333") for number in keyframe.values() if isinstance(number, float))
 
 
+@BOTH
 def test_the_server_takes_what_was_drawn(drawing: Drawing, server: Server) -> None:
     drawing.drag((0.7, 0.7), (0.9, 0.95))
     prompt = drawing.page.evaluate(GRAPH_AS_PROMPT)
@@ -232,6 +245,7 @@ def test_a_text_from_another_node_is_not_drawn_over(drawing: Drawing) -> None:
     assert drawing.text != before
 
 
+@BOTH
 def test_a_saved_graph_opens_with_the_same_text(drawing: Drawing) -> None:
     drawing.drag((0.7, 0.7), (0.9, 0.95))
     drawn = drawing.text
@@ -244,6 +258,7 @@ def test_a_saved_graph_opens_with_the_same_text(drawing: Drawing) -> None:
     assert drawing.canvas.count() == 1
 
 
+@BOTH
 def test_undo_takes_back_one_drag_at_the_same_frame(drawing: Drawing) -> None:
     drawing.go_to(15)
     drawing.drag((0.3, 0.4), (0.4, 0.4))
@@ -255,6 +270,7 @@ def test_undo_takes_back_one_drag_at_the_same_frame(drawing: Drawing) -> None:
     assert drawing.field("output").text_content() == "15"
 
 
+@BOTH
 @pytest.mark.parametrize("key", ["Delete", "Backspace"])
 def test_delete_removes_the_selected_box_and_never_the_node(drawing: Drawing, key: str) -> None:
     drawing.drag((0.7, 0.7), (0.9, 0.95))
@@ -264,6 +280,7 @@ def test_delete_removes_the_selected_box_and_never_the_node(drawing: Drawing, ke
         assert [box.name for box in drawing.boxes] == left
 
 
+@BOTH
 def test_the_controls_change_the_selected_box(drawing: Drawing) -> None:
     drawing.button("Add box").click()
     drawing.field("[name=name]").fill("fox")
@@ -285,6 +302,7 @@ def test_the_controls_change_the_selected_box(drawing: Drawing) -> None:
     assert drawing.boxes == (BOX,)
 
 
+@BOTH
 def test_the_last_frame_can_be_chosen_but_not_before_a_keyframe(drawing: Drawing) -> None:
     last = drawing.field("input[type=number]")
     assert last.input_value() == "15"

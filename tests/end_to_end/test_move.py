@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from animatelcm.comfyui_page import open_page
+from animatelcm.comfyui_page import open_page, run_button
 from animatelcm.comfyui_server import Refused, Server, outputs
 from animatelcm.migration.move import move
 
@@ -129,7 +129,7 @@ def test_a_workflow_of_missing_nodes_is_moved_and_run_in_the_page(page: "Page", 
     confirm(page)
     page.screenshot(path=tmp_path / "moved.png")
     with page.expect_response("**/prompt") as answer:
-        page.get_by_role("button", name="Run", exact=True).first.click()
+        run_button(page).click()
     entry = server.wait_for_history(answer.value.json()["prompt_id"])
     assert entry["status"]["status_str"] == "success"
     (file,) = outputs(entry)
