@@ -34,7 +34,7 @@ from .build import Json
 from .workflows import SQRT_LINEAR, Recipe, built
 
 FRAMES, SIDE, SEED, CFG = 4, 8, 7, 1.5
-MODULE = "AnimateLCM_of_the_tests.safetensors"
+MODULE, LORA = "AnimateLCM_of_the_tests.safetensors", "v2_lora_ZoomIn.ckpt"
 POSITIVE, NEGATIVE = torch.randn(2, 1, 77, UNET["context_dim"], generator=torch.Generator().manual_seed(2)).unbind()
 
 
@@ -49,6 +49,7 @@ class Theirs:
     steps: int = 3
     effect: float = 1.0
     scale: float = 1.0
+    motion_lora: float = 0.0
     windows: list[list[int]] = field(default_factory=lambda: [list(range(FRAMES))])
     weights: str = "pyramid"
 
@@ -171,13 +172,43 @@ def checkpoint(unet: UNet2DConditionModel) -> ModelPatcher:
     return ModelPatcher(model, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
 
 
+@pytest.fixture(scope="module")
+def lora(adapter: MotionAdapter) -> dict[str, Tensor]:
+    """What a motion LoRA adds to weights of the motion module at strength 1, as pairs (up, down) of rank 2."""
+    generator = torch.Generator().manual_seed(9)
+    names = [name for name in adapter.state_dict() if ".attn" in name and name.endswith(".weight")]
+    pairs = {}
+    for name in names:
+        width = len(adapter.state_dict()[name])
+        pairs[name] = 0.3 * torch.randn(2, width, 2, generator=generator) / width**0.5
+    return pairs
+
+
 @pytest.fixture(scope="module", autouse=True)
-def module_file(adapter: MotionAdapter) -> Iterator[None]:
-    path = Path(folder_paths.models_dir) / "animatediff_models" / MODULE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(adapter.state_dict(), path)
+def files(adapter: MotionAdapter, lora: dict[str, Tensor]) -> Iterator[None]:
+    """The motion module as diffusers saves it, and the motion LoRA as AnimateDiff publishes them."""
+    models = Path(folder_paths.models_dir)
+    module, motion_lora = models / "animatediff_models" / MODULE, models / "animatediff_motion_lora" / LORA
+    for path in (module, motion_lora):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(adapter.state_dict(), module)
+    parts = {
+        published(name, part): pair
+        for name, pairs in lora.items()
+        for part, pair in (("up", pairs[0]), ("down", pairs[1].T))
+    }
+    torch.save({"state_dict": {key: part.contiguous() for key, part in parts.items()}}, motion_lora)
     yield
-    path.unlink()
+    module.unlink()
+    motion_lora.unlink()
+
+
+def published(name: str, part: str) -> str:
+    """The name of a part of a motion LoRA's layer in AnimateDiff's files."""
+    place, layer = name.split(".transformer_blocks.0.attn")
+    number, layer = layer.removesuffix(".weight").removesuffix(".0").split(".")
+    block = f"{place}.temporal_transformer.transformer_blocks.0.attention_blocks.{int(number) - 1}"
+    return f"{block}.processor.{layer}_lora.{part}.weight"
 
 
 NODES = {node.GET_SCHEMA().node_id: node for node in asyncio.run(AnimateLCMExtension().get_node_list())}
@@ -229,6 +260,7 @@ CASES = {
     "sqrt_linear": (recipe(schedule=SQRT_LINEAR), Theirs("sqrt_linear", sampler="euler", scheduler="normal")),
     "ModelSamplingDiscrete behind it": (recipe(schedule=SQRT_LINEAR, discrete="after"), Theirs("linear", 50)),
     "effect": (recipe(schedule="lcm", effect=1.3), Theirs("linear", 50, effect=1.3)),
+    "motion LoRA": (recipe(schedule="lcm", motion_lora=0.7), Theirs("linear", 50, motion_lora=0.7)),
     "fixed windows": (
         recipe(schedule="lcm", **WINDOWS),
         Theirs("linear", 50, windows=STATIC),
@@ -247,12 +279,18 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_latents_are_those_of_a_second_implementation(
-    name: str, unet: UNet2DConditionModel, adapter: MotionAdapter, checkpoint: ModelPatcher
+    name: str,
+    unet: UNet2DConditionModel,
+    adapter: MotionAdapter,
+    lora: dict[str, Tensor],
+    checkpoint: ModelPatcher,
 ) -> None:
     given, theirs = CASES[name]
     animated = normalized_per_frame(UNetMotionModel.from_unet2d(unet, adapter))
     with torch.no_grad():
         for key, weight in animated.named_parameters():
+            if key in lora:
+                weight.add_(theirs.motion_lora * lora[key][0] @ lora[key][1].T)
             if "motion_modules" in key and "proj_out" in key:
                 weight.mul_(theirs.effect)
             if "motion_modules" in key and ".to_k." in key:
