@@ -191,10 +191,12 @@ _WHERE = "every frame and every place has the same strength."
 
 def _say_what_is_lost(draft: Draft, loader: Loader, family: Family) -> None:
     node, applies = loader.node, loader.applies
-    start, end = (applies.inputs.get(name, default) for name, default in (("start_percent", 0.0), ("end_percent", 1.0)))
-    if (start, end) != (0.0, 1.0):
-        differs = f"The motion module works in all steps, and worked from {start:.0%} to {end:.0%} of them."
+    if (applies.inputs.get("start_percent", 0.0), applies.inputs.get("end_percent", 1.0)) != (0.0, 1.0):
+        differs = "The motion module works in all steps, and worked in a part of them."
         draft.say(applies, CLOSE, differs, "Two samplers, one of them without it, do the same.")
+    if family is Family.UNKNOWN:
+        differs = "Its name does not tell whether the file is a v1 module, which was used with another GroupNorm."
+        draft.say(node, CLOSE, differs, "For AnimateLCM's, v2 and v3 modules the result is the same.")
     if family is Family.V1 or (_groups_frames(node) and family is not Family.V3):
         differs = "The image model's GroupNorm was taken over all frames together, and is taken frame by frame."
         draft.say(node, CLOSE, differs, "Brightness may change a little between frames.")
@@ -207,7 +209,8 @@ def _say_what_is_lost(draft: Draft, loader: Loader, family: Family) -> None:
 
 def _groups_frames(node: Node) -> bool:
     """Whether a loader asks for v2 modules to be used as v1 modules are."""
-    return node.type == "AnimateDiffLoaderV1" or not node.inputs.get("apply_v2_models_properly", True)
+    oldest = ("AnimateDiffLoaderV1", "ADE_AnimateDiffLoaderV1Advanced")
+    return node.type in oldest or not node.inputs.get("apply_v2_models_properly", True)
 
 
 def _say_of_settings(draft: Draft, settings: Node) -> None:

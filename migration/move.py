@@ -38,11 +38,16 @@ def move(document: Any) -> Moved:
     Raises:
         GraphError: if it is no graph.
     """
-    if is_page(document):
-        return _move_page(document)
-    if is_api(document):
-        change, report = plan(read_api(document))
-        return Moved(change_api(document, change), report)
+    try:
+        if is_page(document):
+            return _move_page(document)
+        if is_api(document):
+            change, report = plan(read_api(document))
+            return Moved(change_api(document, change), report)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise GraphError(
+            f"This graph is damaged: its nodes and links are not as ComfyUI saves them ({error!r})."
+        ) from error
     if isinstance(document, dict) and is_api(document.get("prompt")):
         inner = move(document["prompt"])
         return Moved({**document, "prompt": inner.document}, inner.report)

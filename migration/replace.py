@@ -49,11 +49,11 @@ def replace_node(draft: Draft, node: Node) -> None:
 
 def _saved(draft: Draft, node: Node, inputs: dict[str, Any]) -> dict[str, Any]:
     """A video's format, and where it was written."""
-    wanted = FORMATS.get(str(inputs["format"]), "MP4 (H.264)")
+    format = draft.graph.constant(node, "format", "image/gif") or "what another node chose"
+    wanted = FORMATS.get(format, "")
     if not has(SAVE, "format", wanted):
         wanted = "MP4 (H.264)"
-    if FORMATS.get(str(inputs["format"])) != wanted:
-        draft.say(node, CLOSE, f"The video is saved as {wanted}, and was as {inputs['format']}.")
+        draft.say(node, CLOSE, f"The video is saved as {wanted}, and was as {format}.")
     if not node.inputs.get("save_image", True):
         draft.say(
             node, CLOSE, "The video is saved among the outputs; it was shown only.", "Delete it there if unwanted."

@@ -43,7 +43,8 @@ def read_settings(draft: Draft, node: Node) -> Settings:
             draft.say(source, CLOSE, differs, advice)
     offset = source.inputs.get("seed_offset", 0)
     if offset != 0:
-        draft.say(source, CLOSE, f"The seed was raised by {offset}.", "Add that to the sampler's seed.")
+        what = "another node's number" if isinstance(offset, Link) else offset
+        draft.say(source, CLOSE, f"The seed was raised by {what}.", "Add that to the sampler's seed.")
     if "seed_override" in source.inputs:
         draft.say(source, CLOSE, "The seed came from here.", "Connect the same number to the sampler's seed.")
     _read_guidance(draft, source, node)
@@ -51,7 +52,7 @@ def read_settings(draft: Draft, node: Node) -> Settings:
 
 
 def _read_noise(draft: Draft, settings: Node) -> float:
-    kind = settings.inputs.get("noise_type", "default")
+    kind = draft.graph.constant(settings, "noise_type", "default") or "what another node chose"
     if kind == "FreeNoise":
         differs = "The noise repeats in another order (FreeNoise), and so does the noise of each step."
         draft.say(settings, CLOSE, differs, "Lower repeat_noise if the clip repeats itself.")

@@ -44,8 +44,9 @@ def _options_of(draft: Draft, loader: Node) -> Node | None:
 def _inputs(draft: Draft, options: Node) -> dict[str, Any]:
     """Return the inputs of our node, and say what differs."""
     layout, differs = WINDOWS[options.type]
-    given = options.inputs
-    stride, weights = given.get("context_stride", 1), given.get("fuse_method", "flat")
+    given = {name: draft.graph.source(value) for name, value in options.inputs.items()}
+    stride = given.get("context_stride", 1)
+    weights = draft.graph.constant(options, "fuse_method", "flat") or "what another node chose"
     if differs:
         draft.say(options, CLOSE, differs)
     if stride != 1:

@@ -1,6 +1,7 @@
 """Whole graphs, in both of ComfyUI's forms."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -145,6 +146,36 @@ def test_the_body_of_a_request_is_moved_inside() -> None:
     prompt = built(Recipe()).api()
     moved = move({"prompt": prompt, "client_id": "me"}).document
     assert moved == {"prompt": move(prompt).document, "client_id": "me"}
+
+
+def test_a_value_that_another_node_computes_is_no_trouble() -> None:
+    """Any widget may be connected."""
+    for name in CASES:
+        given = document(name, "api")
+        ours = [id for id, node in given.items() if row_of(node["class_type"])]
+        for id in ours:
+            for input, value in given[id]["inputs"].items():
+                if not is_link(value):
+                    changed = copy.deepcopy(given) | {"99": {"class_type": "SomeNode", "inputs": {}}}
+                    changed[id]["inputs"][input] = ["99", 0]
+                    assert "Link(" not in "\n".join(lines(move(changed).report)), (name, input)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda page: page["nodes"][0].pop("type"),
+        lambda page: page["nodes"][0].pop("id"),
+        lambda page: page.update(links=[[1, 2]]),
+        lambda page: page.update(nodes=[3]),
+        lambda page: page["nodes"][2].update(inputs=7),
+    ],
+)
+def test_a_damaged_graph_is_refused_as_such(damage: Callable[[Json], Any]) -> None:
+    given = document("gen2_static", "page")
+    damage(given)
+    with pytest.raises(GraphError, match="This graph is damaged: its nodes and links are not as ComfyUI saves them"):
+        move(given)
 
 
 @pytest.mark.parametrize("document", [{}, [], None, {"nodes": 3}, {"1": {"inputs": {}}}, "text"])

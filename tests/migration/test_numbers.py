@@ -192,11 +192,8 @@ def files(adapter: MotionAdapter, lora: dict[str, Tensor]) -> Iterator[None]:
     for path in (module, motion_lora):
         path.parent.mkdir(parents=True, exist_ok=True)
     safetensors.torch.save_file(adapter.state_dict(), module)
-    parts = {
-        published(name, part): pair
-        for name, pairs in lora.items()
-        for part, pair in (("up", pairs[0]), ("down", pairs[1].T))
-    }
+    parts = {published(name, "up"): up for name, (up, _) in lora.items()}
+    parts |= {published(name, "down"): down.T for name, (_, down) in lora.items()}
     torch.save({"state_dict": {key: part.contiguous() for key, part in parts.items()}}, motion_lora)
     yield
     module.unlink()
@@ -287,6 +284,7 @@ def test_latents_are_those_of_a_second_implementation(
 ) -> None:
     given, theirs = CASES[name]
     animated = normalized_per_frame(UNetMotionModel.from_unet2d(unet, adapter))
+    assert lora.keys() <= dict(animated.named_parameters()).keys()
     with torch.no_grad():
         for key, weight in animated.named_parameters():
             if key in lora:
