@@ -15,16 +15,21 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor, nn
 
 from ..windows.frames import FRAMES, Frames, ad_params, frames_of
 from .checkpoint import read_motion_module
 from .config import MotionConfig
-from .transformer import MotionModule, TemporalTransformer
+from .hooks import HUNG, Note, Ran, Residual, hung
+from .position import sinusoid
+from .transformer import MotionModule
 
 KEY = "animatelcm"
+ANIMATEDIFF_EVOLVED = "ADE"  # its key of additional models
 
 
 class MotionModelError(ValueError):
@@ -127,38 +132,49 @@ class MotionResidual:
         **kwargs: Any,
     ) -> Tensor:
         """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
-        if self.gamma == 0:
+        unet, motion, options = executor.class_obj.diffusion_model, motion_of(executor), transformer_options or {}
+        compiled = is_compiled(unet, options)
+        if self.gamma == 0 and not compiled:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        unet, motion = executor.class_obj.diffusion_model, motion_of(executor)
-        frames = frames_of_call(transformer_options or {}, x)
+        frames, ran = frames_of_call(options, x), Ran()
         check_frames(len(frames.window), motion.config)
-        rows = len(frames.numbers)
-        ran: set[TemporalTransformer] = set()
-        handles = []
-        try:
-            for place, block in zip(places(unet, motion.config), motion.blocks(), strict=True):
-                handles.append(place.register_forward_hook(Residual(block, rows, self.gamma, ran.add)))
-            output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
-        check_all_ran(len(ran), len(handles))
+        residuals = list(self.residuals(motion, len(frames.numbers), ran, x.device if compiled else None))
+        hooks = zip(places(unet, motion.config), residuals, strict=True)
+        with hung([(unet.input_blocks[0][0], Note(ran.unet)), *hooks]):
+            more = kwargs | HUNG if compiled else kwargs
+            output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **more)
+        check_all_ran(ran, len(residuals), compiled and not caches(options))
         return output
 
+    def residuals(self, motion: MotionModule, frames: int, ran: Ran, compiled_for: Any | None) -> Iterator[Residual]:
+        """Yield the hook of each temporal transformer; for a compiled UNet (on a device) with its numbers as tensors.
 
-@dataclass(frozen=True)
-class Residual:
-    """A forward hook that adds one temporal transformer behind the layer it is registered on."""
+        There gamma may be 0 as well: that is the same graph as any other gamma's.
+        """
+        for block, channels in zip(motion.blocks(), widths(motion.config), strict=True):
+            if compiled_for is None:
+                yield Residual(block, frames, self.gamma, None, ran.motion)
+            else:
+                gamma = torch.full((), self.gamma, device=compiled_for)
+                position = sinusoid(frames, channels, torch.float32, compiled_for)
+                yield Residual(block, frames, gamma, position, ran.motion)
 
-    block: TemporalTransformer
-    frames: int
-    gamma: float
-    ran: Callable[[TemporalTransformer], None]
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Return the layer's output (conds * frames, channels, height, width) plus the residual."""
-        self.ran(self.block)
-        return self.block(output, self.frames, self.gamma)
+def is_compiled(unet: Any, options: dict[str, Any]) -> bool:
+    """Whether a UNet call goes through torch.compile: by a wrapper that is yet to come, or one that came before."""
+    return hasattr(unet, "_orig_mod") or COMPILE_KEY in wrappers_of(options, WrappersMP.APPLY_MODEL)
+
+
+def caches(options: dict[str, Any]) -> bool:
+    """Whether another node wraps the UNet, and may answer in its place."""
+    keys = {*wrappers_of(options, WrappersMP.APPLY_MODEL), *wrappers_of(options, WrappersMP.DIFFUSION_MODEL)}
+    return any(not str(key).startswith((KEY, COMPILE_KEY)) for key in keys)
+
+
+def wrappers_of(options: dict[str, Any], kind: str) -> dict[str | None, list[Any]]:
+    """Return the wrappers of a kind that a call goes through, by the key of the node that added them."""
+    found: dict[str | None, list[Any]] = options.get("wrappers", {}).get(kind, {})
+    return found
 
 
 # The frames of a call
@@ -249,6 +265,11 @@ def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Ten
         check_frames(frames, config)
     if frames == 1:
         logging.warning("AnimateLCM: a single frame has no motion. Set the latent's batch size to 16 frames.")
+    if guider.model_patcher.get_additional_models_with_key(ANIMATEDIFF_EVOLVED):
+        logging.warning(
+            "AnimateLCM: the model has a motion module of AnimateDiff-Evolved too, and both move the video. Take its "
+            "node ('Use Evolved Sampling' or 'Apply AnimateDiff Model') off the model, or 'Apply AnimateLCM'."
+        )
     return executor(noise, *args, **kwargs)
 
 
@@ -261,13 +282,19 @@ def check_frames(frames: int, config: MotionConfig) -> None:
         )
 
 
-def check_all_ran(ran: int, expected: int) -> None:
-    """Refuse a result that part of the motion module had no say in: another node keeps layers from running.
+def check_all_ran(ran: Ran, expected: int, must_run: bool) -> None:
+    """Refuse a result that the motion module, or a part of it, had no say in.
 
-    None at all is fine: a cache (EasyCache, say) answered in place of the UNet.
+    Where the UNet did not run either, a cache (EasyCache, say) answered in its place, and all is fine; unless there is
+    none, and it `must_run`.
     """
-    if ran not in (0, expected):
+    if len(ran.motion) != expected and (ran.unet or ran.motion):
         raise MotionModelError(
-            f"{ran} of {expected} parts of the motion module ran. Another node on this model replaces or skips "
-            "layers of the UNet: take it off the model, or put gamma to 0."
+            f"{len(ran.motion)} of {expected} parts of the motion module ran. Another node on this model replaces or "
+            "skips layers of the UNet: take it off the model, or put gamma to 0."
+        )
+    if not ran.motion and must_run:
+        raise MotionModelError(
+            "The compiled UNet ran without the motion module. Take the node that compiles the model away "
+            "(TorchCompileModel, say)."
         )

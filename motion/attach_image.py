@@ -12,9 +12,11 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
 from .attach import MotionModelError, frames_of_call, motion_config_of, motion_of, places
+from .hooks import hung
 from .image_encoder import encode_clip, picture_weights
 
 KEY = "animatelcm_image"
+ALWAYS_FROM = 1e6  # more than any noise level; ComfyUI's for the start of sampling is 999999999.9
 Shares = tuple[tuple[float, ...], ...]  # of the pictures in each of them
 
 
@@ -62,6 +64,16 @@ class Sample:
     last_sigma: float
     features: dict[Shares, list[Tensor]] = field(default_factory=dict)
 
+    def now(self, features: list[Tensor], sigma: Tensor) -> list[Tensor]:
+        """Return the features at a noise level, (), or zeros where they are not told.
+
+        No number is read back from the device, which would wait for it, and a compiled UNet is the same at all times.
+        """
+        if self.first_sigma > ALWAYS_FROM and self.last_sigma == 0:
+            return features
+        told = (sigma > self.last_sigma) & (sigma <= self.first_sigma)
+        return [feature * told for feature in features]
+
 
 @dataclass(frozen=True)
 class PictureFeatures:
@@ -98,17 +110,12 @@ class PictureFeatures:
         """An APPLY_MODEL wrapper: add each level's feature behind the second layer of its down block."""
         options = transformer_options or {}
         sample: Sample | None = options.get(KEY)
-        handles = []
-        try:
-            if sample and sample.last_sigma < t[0].item() <= sample.first_sigma:
-                features = self.features(sample, executor, x, options)
-                for layer, feature in zip(ends_of_down_blocks(executor), features, strict=True):
-                    # before the motion module's, whichever wrapper is the outer one
-                    handles.append(layer.register_forward_hook(Told(feature), prepend=True))
+        hooks: list[tuple[nn.Module, Told]] = []
+        if sample:
+            features = sample.now(self.features(sample, executor, x, options), t[0])
+            hooks = list(zip(ends_of_down_blocks(executor), map(Told, features), strict=True))
+        with hung(hooks, first=True):  # before the motion module's, whichever wrapper is the outer one
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def features(self, sample: Sample, executor: Any, x: Tensor, options: dict[str, Any]) -> list[Tensor]:
         """Return what the frames of this call are told, encoded unless it is known."""

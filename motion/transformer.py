@@ -52,10 +52,9 @@ class TemporalAttention(nn.Module):
         self.to_qkv = operations.Linear(channels, 3 * channels, bias=False, **factory)
         self.to_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """(clips, frames, pixels, channels) -> the same shape."""
-        position = sinusoid(h.shape[1], h.shape[-1], h.dtype, h.device)[:, None]
-        y = self.norm(h).add_(position)
+    def forward(self, h: Tensor, position: Tensor) -> Tensor:
+        """(clips, frames, pixels, channels), and the encoding (frames, channels) -> the same shape."""
+        y = self.norm(h).add_(position[:, None])
         return self.to_out(temporal_attention(self.to_qkv(y), self.heads)).add_(h)
 
 
@@ -88,22 +87,25 @@ class TemporalTransformer(nn.Module):
         self.feed_forward = FeedForward(channels, operations, **factory)
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, x: Tensor, frames: int, gamma: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, frames: int, gamma: float | Tensor = 1.0, position: Tensor | None = None) -> Tensor:
         """Return `x` plus `gamma` times what the branch adds.
 
         Args:
             x: features of the UNet, (clips * frames, channels, height, width).
             frames: frames per clip; the rows of one clip are neighbours.
-            gamma: weight of the residual (Eq. 2 of the AnimateLCM paper); 0 returns `x` unchanged.
+            gamma: weight of the residual (Eq. 2 of the AnimateLCM paper); 0 returns `x` unchanged. As a tensor, (), it
+                is an input of a compiled graph; as a number, a constant.
+            position: the encoding of the frames, (frames, channels), where it is at hand.
         """
         rows, channels, height, width = x.shape
+        position = sinusoid(frames, channels, x.dtype, x.device) if position is None else position
         h = self.norm(x).permute(0, 2, 3, 1).reshape(rows // frames, frames, height * width, channels)
         h = self.proj_in(h)
         for attention in self.attentions:
-            h = attention(h)
+            h = attention(h, position)
         h = self.proj_out(self.feed_forward(h))
         residual = h.reshape(rows, height, width, channels).permute(0, 3, 1, 2)
-        return torch.add(x, residual, alpha=gamma)
+        return torch.addcmul(x, residual, gamma) if isinstance(gamma, Tensor) else torch.add(x, residual, alpha=gamma)
 
 
 # Model

@@ -354,6 +354,16 @@ def test_a_single_frame_is_warned_about(model: ModelPatcher, caplog: pytest.LogC
     assert "single frame has no motion" in caplog.text
 
 
+def test_a_motion_module_of_animatediff_evolved_beside_it_is_warned_about(
+    model: ModelPatcher, motion: ModelPatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample(model)
+    assert "AnimateDiff-Evolved" not in caplog.text
+    model.set_additional_models("ADE", [motion.clone()])
+    sample(model)
+    assert "motion module of AnimateDiff-Evolved too, and both move the video" in caplog.text
+
+
 @pytest.mark.parametrize("kind", [comfy.supported_models.SDXL, comfy.supported_models.SD20], ids=["SDXL", "SD2"])
 def test_other_kinds_of_models_are_named(kind: type, motion: ModelPatcher) -> None:
     with pytest.raises(MotionModelError, match=f"{kind.__name__}.*Load an SD1.5 checkpoint"):
