@@ -1,7 +1,7 @@
 """What cannot work together is said before sampling starts, with what to do about it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from ..motion.attach import motion_config_of
 from ..sampling.model_sampling import schedule_of
 
 TRAINED_FRAMES = 16
+MOST_FRAMES = 2**16  # that noise is drawn for
 GOOD_CFG = 2.0
 GOOD_SAMPLERS = ("consistency", "lcm")
 ADVICE, MASKS = "animatelcm_advice", "animatelcm_masks"
@@ -22,9 +23,12 @@ class PreflightError(ValueError):
     """The inputs of a sampler do not fit each other."""
 
 
-def check_before_sampling(model: ModelPatcher, latent: Tensor, cfg: float, negative: Any | None) -> None:
+def check_before_sampling(model: ModelPatcher, latent: Tensor, cfg: float, positive: Any, negative: Any | None) -> None:
     """Raise what cannot work."""
     check_latent(model, latent)
+    check_numbers(latent, "The latent has", "Look at the node that it comes from.")
+    for prompt in [positive] if negative is None else [positive, negative]:
+        check_prompt(prompt)
     check_frames(model, latent.shape[0])
     check_guidance(cfg, negative)
 
@@ -113,6 +117,11 @@ def check_frames(model: ModelPatcher, frames: int) -> None:
             "This model has no motion module, so every frame would be a video of its own. Put 'Apply AnimateLCM' "
             "between the checkpoint and the sampler. For the image model on every frame set its γ gamma to 0."
         )
+    if config.max_frames < 2:
+        raise PreflightError(
+            f"This motion module has positions for {config.max_frames} frames, and a video needs 2. Load another one, "
+            "such as AnimateLCM_sd15_t2v.ckpt."
+        )
     windowed = "context_handler" in model.model_options  # windows are short themselves
     if not 2 <= frames <= (frames if windowed else config.max_frames):
         raise PreflightError(
@@ -161,11 +170,59 @@ def check_guidance(cfg: float, negative: Any | None) -> None:
         )
 
 
-def check_finite(latent: Tensor) -> None:
-    """Refuse to hand on a result that would decode to black frames."""
-    if not torch.isfinite(latent).all():
+def check_prompt(prompt: list[Any]) -> None:
+    """Refuse a prompt whose encoding has values that are not numbers."""
+    for encoded, *_ in prompt:
+        remedy = "Look for a weight such as (word:nan) in the prompt, and for LoRAs of the text encoder."
+        check_numbers(encoded, "The encoding of a prompt has", remedy)
+
+
+def check_numbers(values: Tensor, which: str, remedy: str) -> None:
+    """Refuse values that are not numbers, and say which have them and what to do."""
+    if not torch.isfinite(values).all():
+        raise PreflightError(f"{which} values that are not numbers (NaN or infinity). {remedy}")
+
+
+def frame_numbers(latent: dict[str, Any]) -> list[int] | None:
+    """Return a latent's "batch_index", the numbers of its frames for their noise, or None where it has none.
+
+    ComfyUI's LatentFromBatch and LatentBatchSeedBehavior set it.
+    """
+    numbers, frames = latent.get("batch_index"), len(latent["samples"])
+    if numbers is None:
+        return None
+    if len(numbers) != frames or not all(isinstance(n, int) and 0 <= n < MOST_FRAMES for n in numbers):
         raise PreflightError(
-            "Sampling gave values that are not numbers (NaN or infinity), which would decode to black frames. As a "
-            "rule half precision overflowed: start ComfyUI with --force-fp32 or --bf16-unet, or "
-            "lower the LoRA weights α and β."
+            f"The latent's batch_index does not number its {frames} frames. Expected as many whole numbers of 0 to "
+            f"{MOST_FRAMES - 1}: take away the node that cuts or repeats the latent, or let it set batch_index."
         )
+    return list(numbers)
+
+
+def check_finite(latent: Tensor, model: ModelPatcher) -> None:
+    """Refuse to hand on a result that would decode to black frames, and say what it comes from."""
+    if torch.isfinite(latent).all():
+        return
+    if not all(torch.isfinite(tensor).all() for tensor in _tensors(model.patches)):
+        cause = "A LoRA on this model has weights that are not numbers: take it away, or download its file again."
+    else:
+        cause = (
+            "As a rule half precision overflowed: start ComfyUI with --force-fp32 or --bf16-unet, or lower the LoRA "
+            "weights α and β."
+        )
+    raise PreflightError(
+        f"Sampling gave values that are not numbers (NaN or infinity), which would decode to black frames. {cause}"
+    )
+
+
+def _tensors(patches: Any) -> Iterator[Tensor]:
+    """Yield the tensors, and strengths as tensors, in ComfyUI's patches of weights."""
+    if isinstance(patches, Tensor):
+        yield patches
+    elif isinstance(patches, float):
+        yield torch.tensor(patches)
+    elif isinstance(patches, dict | list | tuple):
+        for part in patches.values() if isinstance(patches, dict) else patches:
+            yield from _tensors(part)
+    elif hasattr(patches, "weights"):  # an adapter: LoRA, LoHa, ...
+        yield from _tensors(patches.weights)

@@ -13,7 +13,7 @@ from ..sampling.noise import initial_noise
 from .checked import checked
 from .compatibility import known
 from .inputs import denoise_input, steps_input
-from .preflight import check_before_sampling, check_finite
+from .preflight import check_before_sampling, check_finite, frame_numbers
 
 
 @checked
@@ -75,13 +75,14 @@ class AnimateLCMSampler(io.ComfyNode):
         negative: Any | None = None,
     ) -> io.NodeOutput:
         samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-        check_before_sampling(model, samples, cfg, negative)
+        check_before_sampling(model, samples, cfg, positive, negative)
+        numbers = frame_numbers(latent)
         sigmas = sample_sigmas(model, steps, denoise)
         sampled = comfy.sample.sample_custom(
             model,
-            initial_noise(samples.shape, seed),
+            initial_noise(samples.shape, seed, numbers),
             cfg,
-            consistency_sampler(),
+            consistency_sampler(numbers),
             sigmas,
             positive,
             positive if negative is None else negative,  # not evaluated at cfg 1
@@ -91,5 +92,5 @@ class AnimateLCMSampler(io.ComfyNode):
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )
-        check_finite(sampled)
+        check_finite(sampled, model)
         return io.NodeOutput({**latent, "samples": sampled})

@@ -1,6 +1,6 @@
 """The sampler of latent consistency models, as a function that k-diffusion's and ComfyUI's drivers can call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ def sample_consistency(
     callback: Callable[[dict[str, Any]], None] | None = None,
     disable: bool | None = None,
     noise_sampler: Callable[[Tensor, Tensor], Tensor] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Tensor:
     """Multistep consistency sampling (Algorithm 1 of "Consistency Models"; "Latent Consistency Models", section 4).
 
@@ -32,17 +33,22 @@ def sample_consistency(
         callback: called after every prediction, with what k-diffusion's samplers report.
         disable: whether to hide the progress bar.
         noise_sampler: replaces the steps' noise, (sigma, next sigma) -> noise.
+        numbers: of the frames, for the steps' noise; see `initial_noise`.
     """
     extra_args = extra_args or {}
     seed = extra_args.get("seed") or 0
-    rows = x.new_ones([x.shape[0]])
-    for i in trange(len(sigmas) - 1, disable=disable):
+
+    def fresh(lower: float) -> Tensor:
+        return step_noise(x.shape, seed, lower, numbers).to(x)
+
+    rows, levels = x.new_ones([x.shape[0]]), sigmas.tolist()  # read back once, not in every step
+    for i in trange(len(levels) - 1, disable=disable):
         denoised = model(x, sigmas[i] * rows, **extra_args)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
         x = denoised
-        lower = sigmas[i + 1]
+        lower = levels[i + 1]
         if lower > 0:
-            noise = noise_sampler(sigmas[i], lower) if noise_sampler else step_noise(x.shape, seed, float(lower)).to(x)
+            noise = noise_sampler(sigmas[i], sigmas[i + 1]) if noise_sampler else fresh(lower)
             x = x + lower * noise
     return x

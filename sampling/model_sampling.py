@@ -1,8 +1,8 @@
 """The comfy side of sampling: a schedule as the "model_sampling" object of a MODEL."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import comfy.model_base
 import comfy.model_sampling
 import comfy.samplers
 import torch
@@ -79,15 +79,28 @@ def apply_schedule(model: ModelPatcher, schedule: Schedule) -> ModelPatcher:
     Raises:
         ScheduleError: if the model was trained to predict anything but the noise.
     """
-    if model.model.model_type != comfy.model_base.ModelType.EPS:
-        raise ScheduleError(
-            f"This checkpoint predicts {model.model.model_type.name}, not the noise (EPS) that consistency steps are "
-            "made of. Load an SD1.5 checkpoint without v-prediction, or keep the model's own schedule."
-        )
+    check_predicts_noise(model.get_model_object("model_sampling"))
     patched = model.clone()
     sampling = ConsistencySampling if schedule.distilled else ScheduledSampling
     patched.add_object_patch("model_sampling", sampling(schedule))
     return patched
+
+
+def check_predicts_noise(sampling: Any) -> None:
+    """Refuse a model_sampling object, a checkpoint's or another node's, of a model that predicts anything else.
+
+    It is asked, not its class: where x_t is 0 and the prediction 1, at noise level 1, noise leaves x0 = -1, v -0.7, and
+    a picture 1.
+    """
+    one = torch.ones(1, 1, 1, 1)
+    x0 = float(sampling.calculate_denoised(torch.ones(1), one, torch.zeros_like(one)))
+    of_noise, zero_snr = abs(x0 + 1) < 0.1, getattr(sampling, "zsnr", False)
+    if not of_noise or zero_snr:
+        what = "ends in pure noise (zero SNR)" if of_noise else "predicts v or the picture, not the noise"
+        raise ScheduleError(
+            f"This model {what}. Consistency steps need an ordinary SD1.5 model (EPS): load one, take a node such as "
+            "ModelSamplingDiscrete away that comes before 'Apply AnimateLCM', or keep the model's own schedule."
+        )
 
 
 def schedule_of(model: ModelPatcher) -> Schedule | None:
@@ -105,6 +118,6 @@ def sample_sigmas(model: ModelPatcher, steps: int, denoise: float) -> Tensor:
     return levels[-(steps + 1) :]
 
 
-def consistency_sampler() -> Any:
-    """Return ComfyUI's SAMPLER of the consistency step."""
-    return comfy.samplers.KSAMPLER(sample_consistency)
+def consistency_sampler(numbers: Sequence[int] | None = None) -> Any:
+    """Return ComfyUI's SAMPLER of the consistency step; `numbers` are the frames', see `initial_noise`."""
+    return comfy.samplers.KSAMPLER(sample_consistency, {"numbers": numbers})

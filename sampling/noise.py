@@ -12,19 +12,31 @@ import torch
 from torch import Tensor
 
 
-def initial_noise(shape: Sequence[int], seed: int) -> Tensor:
+def initial_noise(shape: Sequence[int], seed: int, numbers: Sequence[int] | None = None) -> Tensor:
     """Return the noise that sampling starts from, (frames, channels, height, width), float32.
 
     The frames are drawn one after the other from one generator. For sides that are multiples of 16 pixels, KSampler
     draws the same at once.
+
+    Args:
+        shape: of the noise.
+        seed: of the generator.
+        numbers: of the frames, where they are others than 0, 1, 2, ...: a latent's "batch_index".
     """
-    generator = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.randn(tuple(shape[1:]), generator=generator) for _ in range(shape[0])])
+    numbers = range(shape[0]) if numbers is None else numbers
+    generator, wanted = torch.Generator().manual_seed(seed), set(numbers)
+    drawn = {}
+    for number in range(max(numbers) + 1):
+        noise = torch.randn(tuple(shape[1:]), generator=generator)
+        if number in wanted:
+            drawn[number] = noise
+    return torch.stack([drawn[number] for number in numbers])
 
 
-def step_noise(shape: Sequence[int], seed: int, sigma: float) -> Tensor:
+def step_noise(shape: Sequence[int], seed: int, sigma: float, numbers: Sequence[int] | None = None) -> Tensor:
     """Return the fresh noise of a step to the noise level `sigma`, (frames, channels, height, width), float32."""
-    return torch.stack([frame_noise(shape[1:], seed, sigma, frame) for frame in range(shape[0])])
+    numbers = range(shape[0]) if numbers is None else numbers
+    return torch.stack([frame_noise(shape[1:], seed, sigma, number) for number in numbers])
 
 
 def frame_noise(shape: Sequence[int], seed: int, sigma: float, frame: int) -> Tensor:

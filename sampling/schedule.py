@@ -94,9 +94,11 @@ def timesteps(schedule: Schedule, steps: int, denoise: float = 1.0) -> Tensor:
         raise ValueError(f"denoise is {denoise:g}. Expected more than 0 and at most 1.")
     grid = solver_grid(schedule)[: int(schedule.original_steps * denoise)].flip(0)
     if not 1 <= steps <= len(grid):
+        remedies = {0: [], 1: ["1 step"]}.get(len(grid), [f"1 to {len(grid)} steps"])
+        remedies += ["a higher denoise"] if denoise < 1 else []
         raise ValueError(
-            f"{steps} steps do not fit: this schedule has {len(grid)} timesteps at denoise {denoise:g}. "
-            f"Choose 1 to {len(grid)} steps, or a higher denoise."
+            f"{steps} steps do not fit: this schedule has {len(grid)} timestep{'s' if len(grid) != 1 else ''} at "
+            f"denoise {denoise:g}. Choose {', or '.join(remedies)}."
         )
     return grid[torch.arange(steps) * len(grid) // steps]
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import comfy.model_base
 import comfy.utils
 import folder_paths
 import pytest
@@ -15,6 +16,7 @@ from animatelcm.sampling.model_sampling import ConsistencySampling, ScheduledSam
 from animatelcm.sampling.schedule import ANIMATEDIFF, COMMUNITY_LCM, I2V, T2V, Schedule
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from torch import Tensor
 
 from ..relative_error import relative_error
@@ -108,13 +110,40 @@ def test_the_schedule_stays_when_other_nodes_clone_the_model(
     assert schedule_of(base) is None
 
 
-def test_a_model_of_another_prediction_is_refused(
+@pytest.mark.parametrize(
+    ("sampling", "zsnr", "message"),
+    [
+        ("v_prediction", False, "predicts v or the picture, not the noise"),
+        ("v_prediction", True, "predicts v or the picture, not the noise"),
+        ("x0", False, "predicts v or the picture, not the noise"),
+        ("img_to_img", False, "predicts v or the picture, not the noise"),
+        ("eps", True, "ends in pure noise"),
+    ],
+)
+def test_another_prediction_that_a_node_set_before_is_refused(
+    base: ModelPatcher, apply: Callable[..., ModelPatcher], sampling: str, zsnr: bool, message: str
+) -> None:
+    """Not sampled as if it predicted noise, bit for bit as without that node."""
+    (changed,) = ModelSamplingDiscrete().patch(base, sampling, zsnr)
+    with pytest.raises(ScheduleError, match=message):
+        apply(changed)
+    assert schedule_of(apply(changed, schedule=MODELS_OWN)) is None
+
+
+@pytest.mark.parametrize("sampling", ["eps", "lcm"])
+def test_a_node_that_samples_noise_otherwise_may_come_before(
+    base: ModelPatcher, apply: Callable[..., ModelPatcher], sampling: str
+) -> None:
+    assert schedule_of(apply(ModelSamplingDiscrete().patch(base, sampling, False)[0])) == T2V
+
+
+def test_a_checkpoint_of_another_prediction_is_refused(
     base: ModelPatcher, apply: Callable[..., ModelPatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base.model, "model_type", ModelType.V_PREDICTION)
-    with pytest.raises(ScheduleError, match="predicts V_PREDICTION"):
+    own = comfy.model_base.model_sampling(base.model.model_config, ModelType.V_PREDICTION)
+    monkeypatch.setattr(base.model, "model_sampling", own)
+    with pytest.raises(ScheduleError, match="predicts v or the picture"):
         apply()
-    assert schedule_of(apply(schedule=MODELS_OWN)) is None
 
 
 def test_every_schedule_is_in_the_list() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import comfy.model_management
+import comfy.sd
 import pytest
 import torch
 from animatelcm.nodes.custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
@@ -16,6 +17,7 @@ from animatelcm.sampling.model_sampling import schedule_of
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustom, SamplerCustomAdvanced
 from comfy_extras.nodes_freelunch import FreeU
+from comfy_extras.nodes_latent import LatentBatchSeedBehavior
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from torch import Tensor
 
@@ -229,10 +231,56 @@ def test_a_model_without_acceleration_may_be_sampled_as_any_other(
     assert "AnimateLCM" not in caplog.text
 
 
-def test_results_that_are_no_numbers_are_refused() -> None:
-    check_finite(torch.zeros(2))
-    with pytest.raises(PreflightError, match="not numbers"):
-        check_finite(torch.tensor([0.0, float("nan")]))
+NAN = float("nan")
+
+
+def test_results_that_are_no_numbers_are_refused(base: ModelPatcher) -> None:
+    check_finite(torch.zeros(2), base)
+    with pytest.raises(PreflightError, match="half precision overflowed"):
+        check_finite(torch.tensor([0.0, NAN]), base)
+
+
+@pytest.mark.parametrize("strength", [1.0, NAN])
+def test_a_lora_that_is_no_number_is_named_as_the_cause(base: ModelPatcher, strength: float) -> None:
+    weights = lora(3) if strength != strength else {key: NAN * value for key, value in lora(3).items()}
+    broken, _ = comfy.sd.load_lora_for_models(base, None, weights, strength, 0.0)
+    with pytest.raises(PreflightError, match="LoRA on this model has weights that are not numbers"):
+        check_finite(torch.tensor([0.0, NAN]), broken)
+
+
+def test_inputs_that_are_no_numbers_are_refused_before_sampling(
+    apply: Apply, sample: Sample, positive: Any, negative: Any
+) -> None:
+    broken = [[NAN * negative[0][0], {}]]
+    for inputs in ({"positive": broken}, {"negative": broken}, {"positive": [*positive, *broken]}):
+        with pytest.raises(PreflightError, match="encoding of a prompt has values that are not numbers"):
+            sample(apply(), **inputs)
+    with pytest.raises(PreflightError, match="The latent has values that are not numbers"):
+        sample(apply(), latent={"samples": torch.full((FRAMES, 4, SIZE, SIZE), NAN)})
+
+
+# The numbers of frames
+
+
+def test_a_part_of_a_latent_has_the_noise_of_its_frames(apply: Apply, sample: Sample) -> None:
+    """From the start, and in every step: without motion they are the frames of the whole clip."""
+    model, clip = apply(gamma=0.0), {"samples": torch.zeros(2 * FRAMES, 4, SIZE, SIZE)}
+    (part,) = nodes.LatentFromBatch().frombatch(clip, 2, FRAMES)
+    assert relative_error(sample(model, latent=part), sample(model, latent=clip)[2 : 2 + FRAMES]) < 1e-4
+
+
+def test_a_fixed_seed_gives_all_frames_the_same_noise(apply: Apply, sample: Sample, latent: Latent) -> None:
+    fixed = LatentBatchSeedBehavior.execute(latent, "fixed")[0]
+    frames = sample(apply(gamma=0.0), latent=fixed)
+    assert relative_error(frames, frames[:1].expand_as(frames)) < 1e-4
+
+
+@pytest.mark.parametrize("numbers", [[0], [0, 1, -1], [0, 1, 2**40], [0, 1, 0.5]])
+def test_numbers_that_are_not_the_frames_are_refused(
+    apply: Apply, sample: Sample, latent: Latent, numbers: list[float]
+) -> None:
+    with pytest.raises(PreflightError, match="batch_index does not number its 3 frames"):
+        sample(apply(), latent={**latent, "batch_index": numbers})
 
 
 # ComfyUI's samplers

@@ -1,5 +1,6 @@
 """Random numbers: reproducible per frame, and in two streams."""
 
+import pytest
 import torch
 from animatelcm.sampling.noise import frame_noise, held, initial_noise, repeated, step_noise
 from hypothesis import given, settings
@@ -14,6 +15,16 @@ def test_initial_noise_is_ksamplers() -> None:
 
     expected = comfy.sample.prepare_noise(torch.zeros(16, 4, 64, 64), 42)
     assert torch.equal(initial_noise((16, 4, 64, 64), 42), expected)
+
+
+@pytest.mark.parametrize("numbers", [[4, 5, 6], [2, 2, 2], [3, 0, 3]])
+def test_frames_have_the_noise_of_their_numbers(numbers: list[int]) -> None:
+    """A latent's "batch_index", for which ComfyUI's samplers draw the same."""
+    import comfy.sample
+
+    shape = (3, 4, 64, 64)
+    assert torch.equal(initial_noise(shape, 42, numbers), comfy.sample.prepare_noise(torch.zeros(shape), 42, numbers))
+    assert torch.equal(step_noise(shape, 42, 1.0, numbers), step_noise((7, *shape[1:]), 42, 1.0)[numbers])
 
 
 @given(seeds, lengths, lengths)

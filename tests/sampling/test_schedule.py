@@ -104,7 +104,14 @@ def test_less_denoise_starts_at_less_noise(schedule: Schedule, denoise: float, s
 
 @pytest.mark.parametrize(
     ("steps", "denoise", "message"),
-    [(0, 1.0, "1 to 100 steps"), (101, 1.0, "1 to 100 steps"), (30, 0.2, "20 timesteps"), (4, 0.0, "denoise is 0")],
+    [
+        (0, 1.0, r"at denoise 1\. Choose 1 to 100 steps\."),
+        (101, 1.0, r"has 100 timesteps at denoise 1\. Choose 1 to 100 steps\."),
+        (30, 0.2, r"has 20 timesteps at denoise 0\.2\. Choose 1 to 20 steps, or a higher denoise\."),
+        (8, 0.015, r"has 1 timestep at denoise 0\.015\. Choose 1 step, or a higher denoise\."),
+        (1, 0.005, r"has 0 timesteps at denoise 0\.005\. Choose a higher denoise\."),
+        (4, 0.0, r"denoise is 0"),
+    ],
 )
 def test_what_does_not_fit_is_explained(steps: int, denoise: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
