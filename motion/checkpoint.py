@@ -130,6 +130,9 @@ def read_config(file: ModelFile, weights: Mapping[str, str], positions: Mapping[
     except ValueError as error:
         raise file.refusal(f"is not a motion module for SD1.5: {str(error).removesuffix('.')}") from error
     check_headers(file, headers, wanted)
+    widths = {*config.down_channels, *config.up_channels, config.mid_channels}
+    if odd := [key for key, name in positions.items() if file.headers[name].shape[-1] not in widths]:
+        raise file.refusal(f"has position encodings of another width than its blocks: {first(odd)}")
     return config
 
 

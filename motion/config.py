@@ -29,7 +29,7 @@ class ResidualConfig:
     def __post_init__(self) -> None:
         check_channels(self.channels)
         if not self.kernel % 2 or self.kernel > MAX_KERNEL:
-            raise ValueError(f"a convolution of its image encoder has a kernel of {self.kernel}, which has to be odd.")
+            raise ValueError(f"its image encoder has a kernel of {self.kernel}, not an odd one of 1 to {MAX_KERNEL}.")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,10 @@ class MotionConfig:
         blocks = max(len(self.down_channels), len(self.up_channels))
         modules = max(self.down_modules, self.up_modules)
         if blocks > MAX_BLOCKS or modules > MAX_MODULES:
-            raise ValueError(f"it has up to {blocks} blocks in a row and {modules} temporal transformers in a block.")
+            raise ValueError(
+                f"it has up to {blocks} blocks in a row and {modules} temporal transformers in a block; UNets have "
+                f"{MAX_BLOCKS} and {MAX_MODULES} at most."
+            )
         for channels in {*self.down_channels, *self.up_channels, self.mid_channels or self.heads}:
             check_channels(channels)
             if channels % self.heads:

@@ -247,6 +247,10 @@ DAMAGES: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         lambda t: t.update({f"{ATTENTION}pos_encoder.pe": torch.zeros(1, 10**6, 2)}),
         "position encoding for 1000000 frames",
     ),
+    "encoding of another width": (
+        lambda t: t.update({f"{ATTENTION}pos_encoder.pe": torch.zeros(1, 32, 48)}),
+        "another width than its blocks",
+    ),
     "many encodings": (
         lambda t: t.update({f"{ATTENTION}pos_encoder.pe": torch.zeros(3, 32, 32)}),
         "not the sinusoid",
@@ -286,7 +290,7 @@ def test_an_image_encoder_that_lacks_weights_is_refused(
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((64, 64, 2, 2), "a kernel of 2, which has to be odd"),
+        ((64, 64, 2, 2), "a kernel of 2, not an odd one of 1 to 7"),
         ((64, 64, 0, 0), "a kernel of 0"),
         ((64, 64, 9, 9), "a kernel of 9"),
         ((64, 64, 1, 3), "another shape: img_encoder.body.3.block2.weight"),
