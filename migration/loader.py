@@ -9,7 +9,7 @@ from typing import Any
 
 from .draft import Draft, in_range
 from .families import Family, family_of
-from .graph import WORKS, Graph, Link, Node
+from .graph import BYPASSED, WORKS, Graph, Link, Node
 from .ours import has
 from .report import Verdict
 from .sampling import read_settings
@@ -127,7 +127,7 @@ def _with_loras(draft: Draft, applies: Node, module: Link) -> Link:
         name = lora.inputs.get("lora_name", lora.inputs.get("name", ""))  # API files once called it so
         strength = in_range(draft, lora, LORA, "strength", lora.inputs.get("strength", 1.0))
         inputs = {"motion_module": module, "lora": name, "strength": strength}
-        module = draft.add(LORA, inputs, lora, heir=True)
+        module = draft.add(LORA, inputs, lora, heir=True, mode=WORKS if lora.mode == WORKS else BYPASSED)
     return module
 
 
@@ -146,44 +146,34 @@ def _chain(graph: Graph, node: Node, input: str, further: str) -> list[Node]:
 
 def _strengths(draft: Draft, loader: Loader) -> dict[str, Any]:
     """Return the inputs of 'Apply AnimateLCM' that weigh the motion module."""
-    found = {}
+    found: dict[str, Any] = {}
     effect = _multival(draft, loader.applies, "effect_multival")
-    if effect is not None:
-        found["gamma"] = in_range(draft, loader.applies, APPLY, "gamma", effect)
-    scale = _multival(draft, loader.applies, "scale_multival")
-    if scale is None:
-        scale = loader.node.inputs.get("motion_scale")
-    if scale in (None, 1.0):
-        return found
-    if has(APPLY, "motion_scale"):
-        found["motion_scale"] = in_range(draft, loader.applies, APPLY, "motion_scale", scale)
-    else:
-        differs = (
-            f"The motion scale {'' if isinstance(scale, Link) else scale} is left out: frames attend to each other "
-        )
-        draft.say(loader.applies, CLOSE, differs + "as they were trained to.", "More motion: γ a little above 1.")
+    scale = _multival(draft, loader.applies, "scale_multival") or {"": loader.node.inputs.get("motion_scale", 1.0)}
+    for name, values in (("gamma", effect), ("motion_scale", scale)):
+        for part, value in values.items():
+            if value in (None, 1.0):
+                continue
+            if has(APPLY, name + part):
+                found[name + part] = in_range(draft, loader.applies, APPLY, name + part, value)
+            else:
+                what = f"{(name + part).replace('_', ' ')}" + ("" if isinstance(value, Link) else f" of {value:g}")
+                draft.say(loader.applies, CLOSE, f"A {what} is left out.", "More motion: γ a little above 1.")
     return found
 
 
-def _multival(draft: Draft, node: Node, input: str) -> Any:
-    """Return the number, or the link to one, that a multival stands for; None where there is none."""
+def _multival(draft: Draft, node: Node, input: str) -> dict[str, Any]:
+    """Return what a multival stands for: a number, or the link to one, and a mask; nothing where there is none."""
     source = draft.graph.origin(node, input)
     if source is None or source.mode != WORKS:
-        return None
-    if not source.type.startswith("ADE_MultivalDynamic"):
-        draft.say(node, CLOSE, f"'{source.title}' is left out: {_WHERE}", "Set γ by hand.")
-        return None
-    if "mask_optional" in source.inputs:
-        draft.say(source, CLOSE, f"Its mask is left out: {_WHERE}", "Set γ by hand.")
+        return {}
     name = "floats" if source.type.endswith("Floats") else "float_val"
     value = draft.graph.source(source.inputs.get(name, 1.0))
-    if isinstance(value, Link) and name == "floats":
-        draft.say(source, CLOSE, f"Its list of numbers is left out: {_WHERE}", "Set γ by hand.")
-        return None
-    return value
-
-
-_WHERE = "every frame and every place has the same strength."
+    if not source.type.startswith("ADE_MultivalDynamic") or (isinstance(value, Link) and name == "floats"):
+        differs = f"The numbers of '{source.title}' are left out: every frame and place has the same strength."
+        draft.say(node, CLOSE, differs, "Connect them to 'Apply AnimateLCM' yourself.")
+        return {}
+    mask = source.inputs.get("mask_optional")
+    return {"": value} if mask is None else {"": value, "_mask": mask}
 
 
 # What has no counterpart

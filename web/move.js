@@ -71,7 +71,7 @@ function confirmed({ summary, nodes, moves }) {
     const order = ["left", "close", "exact"]
     const sorted = [...nodes].sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict))
     const button = (textContent, className, value) =>
-      element("button", { type: "button", textContent, className, onclick: () => dialog.close(value) })
+      element("button", { type: "button", textContent, className, autofocus: !!value, onclick: () => dialog.close(value) })
     const dialog = element(
       "dialog",
       { className: "animatelcm-move", onclose: () => (dialog.remove(), resolve(dialog.returnValue === "move")) },

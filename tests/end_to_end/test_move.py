@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,13 @@ def test_comfyui_replaces_by_itself_what_is_the_same(server: Server) -> None:
 DANCE = Recipe(
     loader="gen2", context="static", frames=20, steps=2, schedule="autoselect", saver="ADE_AnimateDiffCombine"
 )
+
+
+@pytest.fixture(scope="module")
+def page(browser: "Browser", server: Server) -> Iterator["Page"]:
+    """One page for all tests, as it takes long to load; every test begins with a new graph."""
+    with open_page(browser, server) as page:
+        yield page
 
 
 def opened(page: "Page", recipe: Recipe) -> dict[str, Any]:

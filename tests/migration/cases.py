@@ -14,7 +14,7 @@ class Case:
     says: tuple[str, ...] = ()
 
 
-SCALE = ("close", ("The motion scale",))
+SCALE = ("close", ("motion scale of 1.",))
 
 CASES = {
     # The loader with context
