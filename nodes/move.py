@@ -27,7 +27,8 @@ async def answer_move(request: web.Request) -> web.Response:
     try:
         moved = move(await request.json())
     except (GraphError, ValueError) as error:
-        return web.json_response({"error": str(error)}, status=400)
+        told = {"type": "invalid_graph", "message": str(error), "details": "", "extra_info": {}}  # as ComfyUI's own
+        return web.json_response({"error": told}, status=400)
     return web.json_response({"graph": moved.document, "report": as_json(moved.report)})
 
 

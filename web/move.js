@@ -46,7 +46,7 @@ async function ask(graph) {
     body: JSON.stringify(graph),
   })
   const answer = await response.json()
-  if (!response.ok) throw new Error(answer.error)
+  if (!response.ok) throw new Error(answer.error.message)
   return answer
 }
 

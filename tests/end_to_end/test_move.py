@@ -79,7 +79,8 @@ def test_a_program_can_ask_what_becomes_of_a_graph(server: Server) -> None:
     assert answer["report"]["verdict"] == "exact"
     with pytest.raises(Refused) as refusal:
         server.post("/animatelcm/move", {"nodes": "none"})
-    assert (refusal.value.status, refusal.value.answer["error"][:31]) == (400, "This is no graph of ComfyUI. Ex")
+    assert refusal.value.status == 400
+    assert "This is no graph of ComfyUI." in str(refusal.value)
 
 
 def test_comfyui_replaces_by_itself_what_is_the_same(server: Server) -> None:
