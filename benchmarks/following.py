@@ -4,6 +4,7 @@ The prompts say colour, shape, size and background that were never trained on to
 family's clips with a layout: videos from the same prompts alone.
 
     python dev.py benchmark following
+    python dev.py benchmark following --frames 64    the same paths in four times the time, in windows
 """
 
 import argparse
@@ -26,6 +27,8 @@ from animatelcm.layout.keyframes import Keyframe  # noqa: E402 - likewise
 from animatelcm.layout.parse import write_layout  # noqa: E402 - likewise
 
 LAST = scenes.FRAMES - 1
+WINDOWS = {"length": 16, "overlap": 2, "loop": False, "repeat_noise": 1.0, "stride": 1}
+WINDOWS |= {"windows": "from afar", "weights": "pyramid"}
 MARGIN = 0.02  # between the path and the picture's edge
 # Keyframes of each path: the frame, where the box is between the left and the right, the top and the bottom, the easing
 PATHS = {
@@ -38,24 +41,28 @@ PATHS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=scenes.FRAMES)
     arguments = parser.parse_args()
     asked = scenes.draw_scenes(arguments.clips, seed=13, evaluation=True)
     print("| | mean IoU | clips of 0.6 and more | colour | shape |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder, Server(Path(folder), "--disable-api-nodes") as server:
         for name in PATHS:
-            layouts = [along(name, asked[i : i + 1]) for i in range(len(asked))]
-            for what, make in ((name, led), (f"{name}, from the prompt alone", alone)):
+            layouts = [along(name, asked[i : i + 1], arguments.frames) for i in range(len(asked))]
+            ways = {name: led} | (
+                {f"{name}, from the prompt alone": alone} if arguments.frames == scenes.FRAMES else {}
+            )
+            for what, make in ways.items():
                 made = [make(server, words(asked, i), layouts[i]) for i in tqdm(range(len(asked)), leave=False)]
                 print(row(what, made, layouts, asked), flush=True)
 
 
-def along(path: str, scene: scenes.Scenes) -> Layout:
-    """A path for a box of the scene's shape and size, wherever there is room."""
+def along(path: str, scene: scenes.Scenes, frames: int) -> Layout:
+    """A path for a box of the scene's shape and size, wherever there is room, that takes so many frames."""
     left, top, right, bottom = scenes.boxes(scene, torch.zeros(1))[0, 0].tolist()
     width, height = right - left, bottom - top
     room_x, room_y = 1 - width - 2 * MARGIN, 1 - height - 2 * MARGIN
     keyframes = [
-        Keyframe(frame, MARGIN + x * room_x, MARGIN + y * room_y, width, height, easing)
+        Keyframe(round(frame * (frames - 1) / LAST), MARGIN + x * room_x, MARGIN + y * room_y, width, height, easing)
         for frame, x, y, easing in PATHS[path]
     ]
     return Layout((Box("shape", tuple(keyframes)),))
@@ -69,6 +76,11 @@ def words(asked: scenes.Scenes, index: int) -> str:
 def led(server: Server, prompt: str, layout: Layout) -> Tensor:
     graph = shipped("layout_to_video")
     change(graph, "AnimateLCMLayout", text=write_layout(layout))
+    for kind in ("AnimateLCMLayoutHints", "AnimateLCMEmptyLatent"):
+        change(graph, kind, frames=1 + layout.boxes[0].keyframes[-1].frame)
+    change(graph, "AnimateLCMSampler", model=["windows", 0])  # which leave 16 frames as they are
+    (apply,) = (id for id, node in graph.items() if node["class_type"] == "AnimateLCMApply")
+    graph["windows"] = {"class_type": "AnimateLCMLongClip", "inputs": WINDOWS | {"model": [apply, 0]}}
     prompt_of(graph)["text"] = prompt
     return run(server, graph)
 

@@ -62,9 +62,9 @@ class AnimateLCMLongClip(io.ComfyNode):
                     "windows",
                     options=list(LAYOUTS),
                     default="from afar",
-                    tooltip="From afar: every 4th frame first, then neighbours, whose windows meet somewhere else at "
-                    "each step; moving: the latter alone; fixed: always the same; or as the uniform context options of "
-                    "AnimateDiff-Evolved, with a stride. Its looped ones go over the end.",
+                    tooltip="From afar: the whole clip first, in every n-th frame, then neighbours, whose windows meet "
+                    "somewhere else at each step; moving: the latter alone; fixed: always the same; or as the uniform "
+                    "context options of AnimateDiff-Evolved, with a stride. Its looped ones go over the end.",
                     **known(io.Combo.Input, advanced=True),
                 ),
                 io.Combo.Input(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..windows.frames import FRAMES, Frames, ad_params
 from .noise import held, repeated, step_noise
-from .windows import APART, FROM_AFAR, MOVING, Window, WindowPlan, shares, windows
+from .windows import FROM_AFAR, MOVING, Window, WindowPlan, shares, windows
 
 KEY, HANDLER = "animatelcm_long_clip", "context_handler"
 # What ComfyUI's own node leaves on a model: they read numbers of its handler, and of no other.
@@ -102,7 +102,7 @@ class LongClip:
 
     def plan_for(self, sampling: Any, levels: Tensor) -> WindowPlan:
         """Return how windows are laid in a sample of these noise levels: what there is to see already is not seen from
-        afar, where it would move four times as fast."""
+        afar, where it would move too fast."""
         if float(levels[0]) >= PURE_NOISE * float(sampling.sigma_max) or self.plan.layout != FROM_AFAR:
             return self.plan
         return replace(self.plan, layout=MOVING)
@@ -138,8 +138,9 @@ class LongClip:
 
     def started(self, noise: Tensor, far: bool) -> Tensor:
         """Return the noise that a clip starts from; seen from afar, the windows side by side have the same."""
-        apart = APART if far else 1
-        return repeated(held(noise, apart), apart * self.plan.length, self.repeat_noise)
+        if far:
+            return held(noise, self.plan.distance(len(noise)))
+        return repeated(noise, self.plan.length, self.repeat_noise)
 
     def with_step_noise(self, sampler: Any, shape: Sequence[int], seed: int) -> Any:
         """Return a sampler whose steps' noise repeats, where it is one that adds noise in the way of this pack."""

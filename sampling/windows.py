@@ -2,7 +2,7 @@
 
 A motion module sees one window of frames at a time. Where two windows meet, the movement may break; so where they meet
 changes from step to step, and a join of one step is in the middle of a window of the next. What is where is decided in
-the first steps: there a window has every 4th frame of a stretch four times as long.
+the first steps: there a window has every n-th frame of the whole clip.
 """
 
 import itertools
@@ -15,7 +15,6 @@ Window = tuple[int, ...]  # numbers of frames, in their order
 FROM_AFAR, MOVING, FIXED, UNIFORM, LOOPED = "from afar", "moving", "fixed", "uniform", "looped uniform"
 PYRAMID, FLAT = "pyramid", "flat"
 LAYOUTS, WEIGHTS = (FROM_AFAR, MOVING, FIXED, UNIFORM, LOOPED), (PYRAMID, FLAT)
-APART = 4  # frames between two of a window that sees from afar
 
 
 class WindowError(ValueError):
@@ -31,7 +30,7 @@ class WindowPlan:
         overlap: the frames that two neighbours share, less than the length.
         loop: whether the last frame leads into the first; windows then go over the end.
         layout: "moving" changes where windows meet from step to step; "from afar" does so too, after a first quarter of
-            the steps whose windows have every 4th frame; "fixed" does not, and all windows are of the whole length;
+            the steps whose windows have every n-th frame; "fixed" does not, and all windows are of the whole length;
             "uniform" adds windows of every 2nd, 4th ... frame up to `stride`, as AnimateDiff's first implementations
             did; "looped uniform" is the same, but goes over the end even where nothing loops.
         stride: for the uniform ones, how many such distances there are: 1 is neighbouring frames only.
@@ -58,11 +57,15 @@ class WindowPlan:
     def far_steps(self, frames: int, steps: int) -> int:
         """Return how many of the first steps see a clip of `frames` frames from afar.
 
-        The last step never does, a loop has no far end to look at, and of a short clip there is too little to see.
+        The last step never does, and a loop has no far end to look at.
         """
-        if self.layout != FROM_AFAR or self.loop or frames < 2 * self.length or steps < 2:
+        if self.layout != FROM_AFAR or self.loop or frames <= self.length or steps < 2:
             return 0
         return max(1, steps // 4)
+
+    def distance(self, frames: int) -> int:
+        """Return how many frames are between two of a window that sees the whole of a clip."""
+        return -(-frames // self.length)
 
 
 @lru_cache(maxsize=256)
@@ -107,11 +110,9 @@ def _weights(length: int, kind: str) -> list[float]:
 
 
 def _far(plan: WindowPlan, frames: int) -> list[Window]:
-    """Windows of every 4th frame, side by side in stretches as long as can be; the stretches are alike in length."""
-    count = -(-frames // (plan.length * APART))
-    edges = [min(APART * -(-frames * i // (count * APART)), frames) for i in range(count + 1)]
-    spans = [range(start + i, end, APART) for start, end in itertools.pairwise(edges) for i in range(APART)]
-    return [tuple(span) for span in spans if span]
+    """Windows of every n-th frame of the clip, side by side."""
+    distance = plan.distance(frames)
+    return [tuple(range(start, frames, distance)) for start in range(distance)]
 
 
 def _row(plan: WindowPlan, frames: int, phase: float) -> list[Window]:

@@ -18,7 +18,7 @@ import comfy.samplers
 import comfy.utils
 import pytest
 import torch
-from animatelcm.nodes.long_clip import AnimateLCMLongClip, LongClipError
+from animatelcm.nodes.long_clip import AnimateLCMLongClip, LongClipError, check_length
 from animatelcm.nodes.preflight import with_mask_check
 from animatelcm.sampling.model_sampling import consistency_sampler
 from animatelcm.sampling.noise import held, initial_noise, repeated
@@ -36,7 +36,7 @@ from .conftest import CONTEXT, SIZE, UNET, WIDTHS, fill
 
 FRAMES, LENGTH, OVERLAP = 9, 4, 1
 # As windows from afar start: neighbours with the same noise
-NOISE = held(torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(6)), 4)
+NOISE = held(torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(6)), 3)
 SIGMAS = torch.tensor([14.0, 2.0, 0.0])
 Conds = list[list[Any]]
 
@@ -276,7 +276,7 @@ def test_from_afar_neighbours_start_from_the_same_noise(base: ModelPatcher) -> N
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "watch", watch)
     for sigmas in ([14.0, 3.0, 0.0], [4.0, 1.0, 0.0]):
         sample(model, prompt(1), noise=noise, sigmas=torch.tensor(sigmas))
-    torch.testing.assert_close(started[0].cpu(), held(noise, 4))
+    torch.testing.assert_close(started[0].cpu(), held(noise, 3))
     torch.testing.assert_close(started[1].cpu(), noise)
 
 
@@ -374,7 +374,7 @@ def test_the_model_itself_is_not_changed(base: ModelPatcher) -> None:
 
 def test_windows_longer_than_the_motion_modules_positions_are_refused(apply: Callable[..., ModelPatcher]) -> None:
     with pytest.raises(LongClipError, match="Windows have 65 frames, and the motion module has positions for 64"):
-        long(apply(), length=65)
+        check_length(apply(), 65)
 
 
 def test_an_overlap_of_whole_windows_is_refused(base: ModelPatcher) -> None:
