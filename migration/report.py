@@ -88,7 +88,7 @@ def summary(report: Report) -> str:
     counts = ", ".join(f"{number} {verdict.value}" for verdict, number in count.items() if number)
     ending = {
         Verdict.EXACT: "The result is the same.",
-        Verdict.CLOSE: "The graph runs on this pack alone; what differs is said below.",
+        Verdict.CLOSE: "The graph runs without that pack; what differs is said below.",
         Verdict.LEFT: "What stays still needs AnimateDiff-Evolved.",
     }
     return f"{_plural(len(report.findings), 'node')} of AnimateDiff-Evolved: {counts}. {ending[report.verdict]}"
