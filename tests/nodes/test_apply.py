@@ -137,13 +137,13 @@ def test_a_node_that_samples_noise_otherwise_may_come_before(
     assert schedule_of(apply(ModelSamplingDiscrete().patch(base, sampling, False)[0])) == T2V
 
 
-def test_a_checkpoint_of_another_prediction_is_refused(
-    base: ModelPatcher, apply: Callable[..., ModelPatcher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = comfy.model_base.model_sampling(base.model.model_config, ModelType.V_PREDICTION)
-    monkeypatch.setattr(base.model, "model_sampling", own)
+def test_a_checkpoint_of_another_prediction_is_refused(base: ModelPatcher, apply: Callable[..., ModelPatcher]) -> None:
+    """As ComfyUI's loader makes it that reads a yaml file: the kind of the model is still EPS."""
+    checkpoint = base.clone()
+    sampling = comfy.model_base.model_sampling(base.model.model_config, ModelType.V_PREDICTION)
+    checkpoint.add_object_patch("model_sampling", sampling)
     with pytest.raises(ScheduleError, match="predicts v or the picture"):
-        apply()
+        apply(checkpoint)
 
 
 def test_every_schedule_is_in_the_list() -> None:
