@@ -17,7 +17,6 @@ from animatelcm.sampling.model_sampling import schedule_of
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustom, SamplerCustomAdvanced
 from comfy_extras.nodes_freelunch import FreeU
-from comfy_extras.nodes_latent import LatentBatchSeedBehavior
 from comfy_extras.nodes_model_advanced import RescaleCFG
 from torch import Tensor
 
@@ -270,8 +269,8 @@ def test_a_part_of_a_latent_has_the_noise_of_its_frames(apply: Apply, sample: Sa
 
 
 def test_a_fixed_seed_gives_all_frames_the_same_noise(apply: Apply, sample: Sample, latent: Latent) -> None:
-    fixed = LatentBatchSeedBehavior.execute(latent, "fixed")[0]
-    frames = sample(apply(gamma=0.0), latent=fixed)
+    """As ComfyUI's LatentBatchSeedBehavior numbers them."""
+    frames = sample(apply(gamma=0.0), latent={**latent, "batch_index": [0] * FRAMES})
     assert relative_error(frames, frames[:1].expand_as(frames)) < 1e-4
 
 
