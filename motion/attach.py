@@ -27,6 +27,7 @@ from .config import MotionConfig
 from .hooks import HUNG, Note, Ran, Residual, hung
 from .position import sinusoid
 from .transformer import MotionModule
+from .weights import Weight, of_frames
 
 KEY = "animatelcm"
 ANIMATEDIFF_EVOLVED = "ADE"  # its key of additional models
@@ -75,7 +76,7 @@ def patcher_class(disable_dynamic: bool) -> type[ModelPatcher]:
 # Attaching
 
 
-def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: float = 1.0) -> ModelPatcher:
+def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: Weight = 1.0, scale: Weight = 1.0) -> ModelPatcher:
     """Return a clone of `model` whose frames move together: w0 + gamma * tau_video (Eq. 2 of the AnimateLCM paper).
 
     A motion module that the model already has is replaced.
@@ -84,6 +85,7 @@ def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: float = 1.0)
         model: an SD1.5 model.
         motion: from `load_motion_module`.
         gamma: weight of the residuals; 0 is the image model on every frame.
+        scale: factor on the scores by which frames attend to each other.
 
     Raises:
         MotionModelError: if the model is no SD1.5 UNet, or as wide as another one.
@@ -94,7 +96,7 @@ def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: float = 1.0)
     wrappers: dict[str, Callable[..., Any]] = {
         WrappersMP.OUTER_SAMPLE: check_length,
         WrappersMP.CALC_COND_BATCH: say_frames,
-        WrappersMP.APPLY_MODEL: MotionResidual(gamma),
+        WrappersMP.APPLY_MODEL: MotionResidual(gamma, scale),
     }
     for kind, wrapper in wrappers.items():
         patched.remove_wrappers_with_key(kind, KEY)
@@ -118,7 +120,8 @@ def motion_of(executor: Any) -> MotionModule:
 class MotionResidual:
     """An APPLY_MODEL wrapper: hangs the motion module on the UNet, calls it, and takes everything off again."""
 
-    gamma: float
+    gamma: Weight
+    scale: Weight
 
     def __call__(
         self,
@@ -134,11 +137,11 @@ class MotionResidual:
         """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
         unet, motion, options = executor.class_obj.diffusion_model, motion_of(executor), transformer_options or {}
         compiled = is_compiled(unet, options)
-        if self.gamma == 0 and not compiled:
+        if not isinstance(self.gamma, Tensor) and self.gamma == 0 and not compiled:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         frames, ran = frames_of_call(options, x), Ran()
         check_frames(len(frames.window), motion.config)
-        residuals = list(self.residuals(motion, len(frames.numbers), ran, x.device if compiled else None))
+        residuals = list(self.residuals(motion, frames.numbers, ran, x.device, compiled))
         hooks = zip(places(unet, motion.config), residuals, strict=True)
         with hung([(unet.input_blocks[0][0], Note(ran.unet)), *hooks]):
             more = kwargs | HUNG if compiled else kwargs
@@ -146,18 +149,19 @@ class MotionResidual:
         check_all_ran(ran, len(residuals), compiled and not caches(options))
         return output
 
-    def residuals(self, motion: MotionModule, frames: int, ran: Ran, compiled_for: Any | None) -> Iterator[Residual]:
-        """Yield the hook of each temporal transformer; for a compiled UNet (on a device) with its numbers as tensors.
+    def residuals(
+        self, motion: MotionModule, frames: tuple[int, ...], ran: Ran, device: torch.device, compiled: bool
+    ) -> Iterator[Residual]:
+        """Yield the hook of each temporal transformer; for a compiled UNet with its numbers as tensors.
 
         There gamma may be 0 as well: that is the same graph as any other gamma's.
         """
+        gamma, scale = of_frames(self.gamma, frames, device), of_frames(self.scale, frames, device)
+        if compiled:
+            gamma, scale = (torch.as_tensor(weight, device=device) for weight in (gamma, scale))
         for block, channels in zip(motion.blocks(), widths(motion.config), strict=True):
-            if compiled_for is None:
-                yield Residual(block, frames, self.gamma, None, ran.motion)
-            else:
-                gamma = torch.full((), self.gamma, device=compiled_for)
-                position = sinusoid(frames, channels, torch.float32, compiled_for)
-                yield Residual(block, frames, gamma, position, ran.motion)
+            position = sinusoid(len(frames), channels, torch.float32, device) if compiled else None
+            yield Residual(block, len(frames), gamma, scale, position, ran.motion)
 
 
 def is_compiled(unet: Any, options: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .transformer import TemporalTransformer
+from .weights import Weight, at_places
 
 HUNG = {"animatelcm_hung": True}  # what a compiled UNet is called with beside its own arguments
 Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor | None]
@@ -58,18 +59,21 @@ class Residual:
     Attributes:
         block: the temporal transformer.
         frames: per clip.
-        gamma: see `TemporalTransformer.forward`; a tensor on a compiled UNet.
-        position: likewise; given on a compiled UNet, which would compute it in every call.
+        gamma: weight of the residual; a tensor on a compiled UNet.
+        scale: of the attention's scores; likewise.
+        position: see `TemporalTransformer.forward`; given on a compiled UNet, which would compute it in every call.
         ran: gets an entry.
     """
 
     block: TemporalTransformer
     frames: int
-    gamma: float | Tensor
+    gamma: Weight
+    scale: Weight
     position: Tensor | None
     ran: list[bool]
 
     def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Return the layer's output (conds * frames, channels, height, width) plus the residual."""
         self.ran.append(True)
-        return self.block(output, self.frames, self.gamma, self.position)
+        gamma, scale = at_places(self.gamma, output), at_places(self.scale, output)
+        return self.block(output, self.frames, gamma, self.position, scale)

@@ -52,10 +52,16 @@ class TemporalAttention(nn.Module):
         self.to_qkv = operations.Linear(channels, 3 * channels, bias=False, **factory)
         self.to_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, h: Tensor, position: Tensor) -> Tensor:
-        """(clips, frames, pixels, channels), and the encoding (frames, channels) -> the same shape."""
+    def forward(self, h: Tensor, position: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+        """(clips, frames, pixels, channels), and the encoding (frames, channels) -> the same shape.
+
+        `scale`, a number or (frames, pixels, 1), multiplies the score of each frame as a key.
+        """
         y = self.norm(h).add_(position[:, None])
-        return self.to_out(temporal_attention(self.to_qkv(y), self.heads)).add_(h)
+        qkv = self.to_qkv(y)
+        if isinstance(scale, Tensor) or scale != 1.0:
+            qkv.chunk(3, dim=-1)[1].mul_(scale)
+        return self.to_out(temporal_attention(qkv, self.heads)).add_(h)
 
 
 class FeedForward(nn.Module):
@@ -87,25 +93,42 @@ class TemporalTransformer(nn.Module):
         self.feed_forward = FeedForward(channels, operations, **factory)
         self.proj_out = operations.Linear(channels, channels, **factory)
 
-    def forward(self, x: Tensor, frames: int, gamma: float | Tensor = 1.0, position: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        frames: int,
+        gamma: float | Tensor = 1.0,
+        position: Tensor | None = None,
+        scale: float | Tensor = 1.0,
+    ) -> Tensor:
         """Return `x` plus `gamma` times what the branch adds.
 
         Args:
             x: features of the UNet, (clips * frames, channels, height, width).
             frames: frames per clip; the rows of one clip are neighbours.
-            gamma: weight of the residual (Eq. 2 of the AnimateLCM paper); 0 returns `x` unchanged. As a tensor, (), it
-                is an input of a compiled graph; as a number, a constant.
+            gamma: weight of the residual (Eq. 2 of the AnimateLCM paper); 0 returns `x` unchanged. As a tensor, () or
+                (frames, 1, height, width), it is an input of a compiled graph; as a number, a constant.
             position: the encoding of the frames, (frames, channels), where it is at hand.
+            scale: factor on the attention's scores, likewise; of a frame, on how much others attend to it.
         """
         rows, channels, height, width = x.shape
         position = sinusoid(frames, channels, x.dtype, x.device) if position is None else position
+        keys = scale.flatten(2).transpose(1, 2) if isinstance(scale, Tensor) and scale.ndim else scale
         h = self.norm(x).permute(0, 2, 3, 1).reshape(rows // frames, frames, height * width, channels)
         h = self.proj_in(h)
         for attention in self.attentions:
-            h = attention(h, position)
+            h = attention(h, position, keys)
         h = self.proj_out(self.feed_forward(h))
         residual = h.reshape(rows, height, width, channels).permute(0, 3, 1, 2)
-        return torch.addcmul(x, residual, gamma) if isinstance(gamma, Tensor) else torch.add(x, residual, alpha=gamma)
+        return add_weighted(x, residual, gamma)
+
+
+def add_weighted(x: Tensor, residual: Tensor, gamma: float | Tensor) -> Tensor:
+    """Return x + gamma * residual, (clips * frames, channels, height, width)."""
+    if not isinstance(gamma, Tensor):
+        return torch.add(x, residual, alpha=gamma)
+    weight = gamma.repeat(len(x) // len(gamma), 1, 1, 1) if gamma.ndim else gamma
+    return torch.addcmul(x, residual, weight)
 
 
 # Model

@@ -6,9 +6,11 @@ from typing import Any
 import comfy.sd
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..lora.merge import merge_lora
 from ..motion.attach import attach_motion
+from ..motion.weights import weight_over
 from ..sampling.model_sampling import apply_schedule
 from ..sampling.schedule import (
     ANIMATEDIFF,
@@ -24,7 +26,7 @@ from ..sampling.schedule import (
 from . import folders
 from .checked import checked
 from .compatibility import known
-from .inputs import FileInput
+from .inputs import FileInput, PerFrameInput
 from .load_motion_module import MotionModule
 from .preflight import with_advice, with_mask_check
 
@@ -40,6 +42,7 @@ SCHEDULES = {
     "AnimateDiff (1000 steps)": ANIMATEDIFF,
     "AnimateDiff (1000 steps, average)": AVERAGE,
 }
+PerFrame = float | list[float]
 LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ"}
 
 
@@ -66,7 +69,7 @@ class AnimateLCMApply(io.ComfyNode):
                 _lora("style_lora", "any SD1.5 LoRA"),
                 _weight("alpha", 1.0, "the style LoRA"),
                 _weight("beta", 0.8, "the acceleration LoRA; its authors use 0.8"),
-                _weight("gamma", 1.0, "the motion module; 0 is the image model on every frame"),
+                _weight("gamma", 1.0, "the motion module; 0 is the image model on every frame", PerFrameInput),
                 io.Combo.Input(
                     "schedule",
                     options=[AUTOMATIC, *SCHEDULES, MODELS_OWN],
@@ -75,6 +78,21 @@ class AnimateLCMApply(io.ComfyNode):
                     "trained on: leave this on automatic unless you know better. 'AnimateDiff' is for its v2 and v3 "
                     "modules without an acceleration LoRA, in KSampler at 20 steps or so.",
                 ),
+                PerFrameInput(
+                    "motion_scale",
+                    display_name="motion scale",
+                    optional=True,
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Factor on the scores by which frames attend to each other, 0 to 10: above 1 they follow "
+                    "few others, as a rule with more motion; at 0 all others alike. 1 is how modules are trained. The "
+                    "same as 'scale' in AnimateDiff-Evolved. A list of numbers is one for each frame.",
+                    **known(io.Float.Input, advanced=True),
+                ),
+                _mask("gamma_mask", "γ"),
+                _mask("motion_scale_mask", "the motion scale"),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The video model."),
@@ -110,12 +128,16 @@ class AnimateLCMApply(io.ComfyNode):
         style_lora: str,
         alpha: float,
         beta: float,
-        gamma: float,
+        gamma: PerFrame,
         schedule: str,
         clip: comfy.sd.CLIP | None = None,
+        motion_scale: PerFrame = 1.0,
+        gamma_mask: Tensor | None = None,
+        motion_scale_mask: Tensor | None = None,
     ) -> io.NodeOutput:
         chosen = schedule_of_choice(schedule, motion_module)
-        model = with_mask_check(attach_motion(model, motion_module, gamma))
+        weights = weight_over(gamma, gamma_mask), weight_over(motion_scale, motion_scale_mask)
+        model = with_mask_check(attach_motion(model, motion_module, *weights))
         for name, strength in ((style_lora, alpha), (acceleration_lora, beta)):
             if name != folders.NONE:
                 model, clip = merge_lora(model, clip, folders.path_of(folders.LORAS, name), strength)
@@ -142,9 +164,9 @@ def _lora(name: str, example: str) -> FileInput:
     return FileInput(name, options=folders.loras(), default=default, tooltip=tooltip)
 
 
-def _weight(name: str, default: float, what: str) -> io.Float.Input:
+def _weight(name: str, default: float, what: str, kind: type[io.Float.Input] = io.Float.Input) -> io.Float.Input:
     letter = LETTERS[name]
-    return io.Float.Input(
+    return kind(
         name,
         display_name=f"{letter} {name}",
         default=default,
@@ -152,5 +174,11 @@ def _weight(name: str, default: float, what: str) -> io.Float.Input:
         max=2.0,
         step=0.05,
         display_mode=io.NumberDisplay.slider,
-        tooltip=f"{letter}, 0 to 2: weight of {what}.",
+        tooltip=f"{letter}, 0 to 2: weight of {what}."
+        + " A list of numbers from another node is one for each frame." * (kind is PerFrameInput),
     )
+
+
+def _mask(name: str, what: str) -> io.Mask.Input:
+    tooltip = f"Multiplies {what} over the frame, where connected: one mask for all frames, or one for each."
+    return io.Mask.Input(name, optional=True, tooltip=tooltip, **known(io.Mask.Input, advanced=True))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..layout.boxes import Layout
 from ..motion.transformer import MotionModule
-from .inputs import FileInput
+from .inputs import FileInput, PerFrameInput
 
 NodeType = TypeVar("NodeType", bound=type)
 
@@ -70,7 +70,8 @@ def check_inputs(schema: io.Schema, values: dict[str, Any]) -> None:
 def kind_of(expected: io.Input) -> Kind:
     """Return what belongs into an input."""
     if isinstance(expected, io.Int.Input | io.Float.Input):
-        return _number(isinstance(expected, io.Int.Input), expected.min, expected.max)
+        number = _number(isinstance(expected, io.Int.Input), expected.min, expected.max)
+        return _or_one_per_frame(number) if isinstance(expected, PerFrameInput) else number
     if isinstance(expected, io.Combo.Input) and not isinstance(expected, FileInput):
         return _choice(expected.options)
     return KINDS[expected.io_type]
@@ -99,6 +100,14 @@ def _number(whole: bool, least: float, most: float) -> Kind:
         return is_number and bool(least <= value <= most)  # NaN is not
 
     return Kind(f"{what} from {_written(least)} to {_written(most)}", fits)
+
+
+def _or_one_per_frame(number: Kind) -> Kind:
+    def fits(value: Any) -> bool:
+        listed = isinstance(value, list | tuple) and len(value) > 0
+        return all(map(number.fits, value)) if listed else number.fits(value)
+
+    return Kind(f"{number.what}, or a list of them, one for each frame", fits)
 
 
 def _written(bound: float) -> str:
@@ -137,6 +146,10 @@ def _is_audio(value: Any) -> bool:
     return is_sound and isinstance(value.get("sample_rate"), numbers.Integral)
 
 
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 3 and math.prod(value.shape) > 0 and bool(value.isfinite().all())
+
+
 def _is_patcher_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, ModelPatcher) and isinstance(value.model, kind)
 
@@ -154,6 +167,7 @@ KINDS = {
     "LATENT": Kind("a LATENT, such as 'Empty AnimateLCM Latent' gives", _is_latent),
     "IMAGE": Kind("an IMAGE, (frames, height, width, channels), such as 'VAE Decode' gives", _is_image),
     "AUDIO": Kind("an AUDIO, such as 'Load AnimateLCM Video' or 'Load Audio' gives", _is_audio),
+    "MASK": Kind("a MASK, (frames, height, width), such as 'LoadImageMask' gives", _is_mask),
     "GLIGEN": Kind("a GLIGEN model, such as 'GLIGENLoader' gives", lambda value: isinstance(value, ModelPatcher)),
     "LAYOUT": Kind("a LAYOUT, such as 'AnimateLCM Layout' gives", lambda value: isinstance(value, Layout)),
     "ANIMATELCM_MOTION_MODULE": Kind(

@@ -7,6 +7,10 @@ class FileInput(io.Combo.Input):
     """A choice among files. One that is not in the list may be there all the same: "clip.mp4 [output]", for one."""
 
 
+class PerFrameInput(io.Float.Input):
+    """A number; from another node also a list of numbers, one for each frame."""
+
+
 def steps_input() -> io.Int.Input:
     """How many consistency steps to take."""
     tooltip = "Number of steps, 1 to 100: 4 as a rule, 6 to 8 for more detail, 2 for speed."

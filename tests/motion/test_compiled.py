@@ -17,6 +17,7 @@ from animatelcm.motion.attach_image import Pictures, attach_pictures
 from animatelcm.motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
 from animatelcm.motion.hooks import Ran
 from animatelcm.motion.transformer import MotionModule
+from animatelcm.motion.weights import weight_over
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_torch_compile import TorchCompileModel
@@ -98,6 +99,13 @@ def test_one_graph_is_right_for_every_gamma_and_lora(
 ) -> None:
     for strength, gamma in enumerate(gammas):
         check(lambda model, gamma=gamma, beta=strength: attach_motion(with_lora(model, beta), motion, gamma))
+    assert counter.frame_count == 1
+
+
+def test_one_graph_is_right_for_all_masks(check: Callable[..., None], motion: ModelPatcher, counter: Any) -> None:
+    for gammas in ([0.0, 1.0], [0.5, 0.2]):
+        weights = weight_over(gammas, torch.rand(2, 8, 8)), weight_over(gammas)
+        check(lambda model, weights=weights: attach_motion(model, motion, *weights))
     assert counter.frame_count == 1
 
 

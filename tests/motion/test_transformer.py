@@ -19,6 +19,7 @@ from .conftest import CONFIG, fill, normalized_per_frame
 
 PLACE = "down_blocks.0.motion_modules.0."
 HEADS = 8
+ONE = torch.ones(())
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -47,8 +48,8 @@ def with_weights_of(theirs: AnimateDiffTransformer3D, channels: int) -> Temporal
     return block.eval().requires_grad_(False)
 
 
-def written_out(block: TemporalTransformer, x: Tensor, frames: int) -> Tensor:
-    """The block in float64, pixel by pixel, without any of its shortcuts."""
+def written_out(block: TemporalTransformer, x: Tensor, frames: int, gamma: Tensor = ONE, scale: Tensor = ONE) -> Tensor:
+    """The block in float64, pixel by pixel, without any of its shortcuts; weights are (frames, 1, height, width)."""
     w = {key: value.double() for key, value in block.state_dict().items()}
     x = x.double()
     rows, channels, height, width = x.shape
@@ -64,9 +65,13 @@ def written_out(block: TemporalTransformer, x: Tensor, frames: int) -> Tensor:
     def attention(name: str, h: Tensor) -> Tensor:
         y = layer_norm(f"{name}.norm", h) + sinusoid(frames, channels).double()
         q, k, v = (part.unflatten(-1, (HEADS, -1)) for part in linear(f"{name}.to_qkv", y).chunk(3, dim=-1))
-        scores = torch.einsum("pihd,pjhd->phij", q, k) / math.sqrt(channels // HEADS)
+        scores = torch.einsum("pihd,pjhd->phij", q, k) / math.sqrt(channels // HEADS) * scale_of_keys
         out = torch.einsum("phij,pjhd->pihd", scores.softmax(-1), v).flatten(-2)
         return h + linear(f"{name}.to_out", out)
+
+    # (pixels of all clips, 1, 1, frames): the score of frame i for frame j is multiplied by frame j's
+    scale_of_keys = scale.double().expand(frames, 1, height, width).flatten(2).permute(2, 1, 0)[:, None]
+    scale_of_keys = scale_of_keys.repeat(rows // frames, 1, 1, 1)
 
     def feed_forward(h: Tensor) -> Tensor:
         value, gate = linear("feed_forward.expand", layer_norm("feed_forward.norm", h)).chunk(2, dim=-1)
@@ -78,7 +83,8 @@ def written_out(block: TemporalTransformer, x: Tensor, frames: int) -> Tensor:
     h = linear("proj_in", h)
     h = linear("proj_out", feed_forward(attention("attentions.1", attention("attentions.0", h))))
     h = h.unflatten(0, (rows // frames, height, width)).permute(0, 3, 4, 1, 2)
-    return x + h.reshape(x.shape)
+    weight = gamma.double().expand(frames, 1, height, width).repeat(rows // frames, 1, 1, 1)
+    return x + weight * h.reshape(x.shape)
 
 
 @pytest.mark.parametrize("channels", [320, 640, 1280])
@@ -121,6 +127,24 @@ def test_gamma_scales_the_residual() -> None:
     for gamma in (0.25, 0.5, 2.0):
         assert relative_error(block(x, 4, gamma), x + gamma * residual) < 1e-5
     assert torch.equal(block(x, 4, 0.0), x)
+
+
+@pytest.mark.parametrize("shape", [(), (8, 1, 1, 1), (8, 1, 4, 3)], ids=["number", "per frame", "mask"])
+@pytest.mark.parametrize("clips", [1, 2])
+def test_weights_over_frames_and_places_equal_the_arithmetic_in_float64(shape: tuple[int, ...], clips: int) -> None:
+    block = fill(TemporalTransformer(64, HEADS, torch.nn), seed=8)
+    x = noise(8 * clips, 64, 4, 3)
+    gamma, scale = 1 + 0.5 * noise(*shape, seed=1), 1 + 0.5 * noise(*shape, seed=2)
+    expected = written_out(block, x, 8, gamma, scale)
+    assert relative_error(block(x, 8, gamma, scale=scale).double(), expected) <= 5e-6
+    assert relative_error(expected, written_out(block, x, 8)) > 1e-3
+
+
+def test_scale_as_a_number_is_that_of_every_frame() -> None:
+    block = fill(TemporalTransformer(64, HEADS, torch.nn), seed=8)
+    x = noise(8, 64, 4, 3)
+    expected = written_out(block, x, 8, scale=torch.tensor(1.4))
+    assert relative_error(block(x, 8, scale=1.4).double(), expected) <= 5e-6
 
 
 def test_large_batches_are_attended_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

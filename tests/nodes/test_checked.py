@@ -12,7 +12,7 @@ import torch
 from animatelcm.layout.boxes import Layout
 from animatelcm.nodes.checked import KINDS, InputError, check_inputs, shown
 from animatelcm.nodes.extension import AnimateLCMExtension
-from animatelcm.nodes.inputs import FileInput
+from animatelcm.nodes.inputs import FileInput, PerFrameInput
 from animatelcm.nodes.load_motion_module import AnimateLCMLoadMotionModule
 from animatelcm.nodes.mini import register_mini
 from comfy_api.internal import make_locked_method_func
@@ -49,6 +49,7 @@ WRONG = {
 FITS = {
     io.Int.Input: {"number"},
     io.Float.Input: {"number", "fraction"},
+    PerFrameInput: {"number", "fraction"},
     io.String.Input: {"text"},
     FileInput: {"text"},  # told by the node's own code, which looks for the file
     io.Boolean.Input: {"truth"},
@@ -92,6 +93,7 @@ def right() -> dict[str, Any]:
         "CONDITIONING": [[torch.zeros(1, 77, 64), {}]],
         "LATENT": {"samples": torch.zeros(2, 4, 8, 8)},
         "IMAGE": torch.zeros(2, 64, 64, 3),
+        "MASK": torch.zeros(2, 64, 64),
         "LAYOUT": Layout(),
         "GLIGEN": None,
         "STRING": "a text",
@@ -125,6 +127,25 @@ def test_both_ends_of_a_range_belong_to_it(node: type[io.ComfyNode], right: dict
         check_inputs(node.GET_SCHEMA(), given(node, right) | {name: value for name, value in ends.items() if value})
 
 
+PER_FRAME = pytest.mark.parametrize(
+    ("node", "name"), [(node, i.id) for node, i in INPUTS if isinstance(i, PerFrameInput)]
+)
+
+
+@PER_FRAME
+def test_one_number_per_frame_is_taken(node: type[io.ComfyNode], name: str, right: dict[str, Any]) -> None:
+    check_inputs(node.GET_SCHEMA(), given(node, right) | {name: [0.0, 1, 0.5]})
+
+
+@PER_FRAME
+@pytest.mark.parametrize("odd", [math.nan, -1.0, None, "1", [1.0]], ids=str)
+def test_of_one_number_per_frame_each_is_looked_at(
+    node: type[io.ComfyNode], name: str, odd: Any, right: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=f"{name} of .* is a list. Expected a number from 0 to .*, or a list of them"):
+        check_inputs(node.GET_SCHEMA(), given(node, right) | {name: [0.5, odd]})
+
+
 @pytest.mark.parametrize(("node", "name", "value"), CASES)
 def test_anything_else_is_refused_by_the_inputs_name(
     node: type[io.ComfyNode], name: str, value: Any, right: dict[str, Any]
@@ -155,11 +176,7 @@ def validation(node: type[io.ComfyNode], inputs: dict[str, Any], monkeypatch: py
     return [error["details"] for error in errors]
 
 
-CHOICES = [
-    (node, i.id)
-    for node, i in INPUTS
-    if isinstance(i, io.Combo.Input) and node.__name__ != "AnimateLCMApply"  # takes several
-]
+CHOICES = [(node, i.id) for node, i in INPUTS if isinstance(i, io.Combo.Input)]
 
 
 @pytest.mark.parametrize("value", ["no such thing", 7, {}, {"a": 1}], ids=str)

@@ -28,6 +28,9 @@ INPUTS = {
         "beta": 0.8,
         "gamma": 1.0,
         "schedule": "automatic (from the motion module)",
+        "motion_scale": 1.0,
+        "gamma_mask": None,
+        "motion_scale_mask": None,
     },
     "AnimateLCMEmptyLatent": {"width": 512, "height": 512, "frames": 16},
     "AnimateLCMSampler": {
@@ -160,7 +163,7 @@ OPTIONAL = {
     ("AnimateLCMSaveVideo", "audio"),
     ("AnimateLCMDecodeToVideo", "picture"),
     ("AnimateLCMDecodeToVideo", "audio"),
-    ("AnimateLCMApply", "clip"),
+    *(("AnimateLCMApply", name) for name in ("clip", "motion_scale", "gamma_mask", "motion_scale_mask")),
     ("AnimateLCMSampler", "negative"),
     ("AnimateLCMLayoutBox", "layout"),
     ("AnimateLCMLayoutConditioning", "gligen"),
@@ -226,13 +229,13 @@ def test_execute_takes_what_the_schema_promises(node: type[io.ComfyNode]) -> Non
 
 def test_numbers_name_their_range() -> None:
     numbers = [i for node in NODES.values() for i in inputs(node) if isinstance(i, io.Int.Input | io.Float.Input)]
-    assert len(numbers) == 51
+    assert len(numbers) == 52
     for number in numbers:
         assert number.min is not None and number.max is not None
         assert number.min <= number.default <= number.max
 
 
 def test_residuals_are_sliders_with_their_greek_letters() -> None:
-    sliders = [i for i in inputs(NODES["AnimateLCMApply"]) if isinstance(i, io.Float.Input)]
+    sliders = [i for i in inputs(NODES["AnimateLCMApply"]) if i.id in ("alpha", "beta", "gamma")]
     assert [i.display_name for i in sliders] == ["α alpha", "β beta", "γ gamma"]
     assert all(i.as_dict()["display"] == "slider" for i in sliders)
