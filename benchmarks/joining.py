@@ -150,7 +150,7 @@ def can(strategy: Strategy, frames: int) -> bool:
 
 def prompts(count: int) -> scenes.Scenes:
     """Held-out scenes, every other one of them standing still."""
-    drawn = scenes.draw_scenes(32 * count + 256, seed=15, evaluation=True)  # few of them stand still
+    drawn = scenes.draw_scenes(8192, seed=15, evaluation=True)  # the same, however many of them are asked for
     still, moving = (drawn[keep] for keep in (drawn.movement == STILL, drawn.movement < STILL))
     order = torch.arange(count) // 2
     fields = {
