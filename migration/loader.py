@@ -10,7 +10,6 @@ from typing import Any
 from .draft import Draft, in_range
 from .families import Family, family_of
 from .graph import BYPASSED, WORKS, Graph, Link, Node
-from .ours import has
 from .report import Verdict
 from .sampling import read_settings
 from .schedule import option_for, with_schedule
@@ -151,13 +150,8 @@ def _strengths(draft: Draft, loader: Loader) -> dict[str, Any]:
     scale = _multival(draft, loader.applies, "scale_multival") or {"": loader.node.inputs.get("motion_scale", 1.0)}
     for name, values in (("gamma", effect), ("motion_scale", scale)):
         for part, value in values.items():
-            if value in (None, 1.0):
-                continue
-            if has(APPLY, name + part):
+            if value is not None:
                 found[name + part] = in_range(draft, loader.applies, APPLY, name + part, value)
-            else:
-                what = f"{(name + part).replace('_', ' ')}" + ("" if isinstance(value, Link) else f" of {value:g}")
-                draft.say(loader.applies, CLOSE, f"A {what} is left out.", "More motion: γ a little above 1.")
     return found
 
 

@@ -98,7 +98,7 @@ KINDS = {
     ),
     "AnimateLCMApply": Kind(
         "Apply AnimateLCM",
-        (370, 226),
+        (370, 290),
         {
             "model": _model(),
             "motion_module": Input(MODULE),
@@ -109,6 +109,9 @@ KINDS = {
             "gamma": Input("FLOAT", 1.0, range=(0.0, 2.0)),
             "schedule": Input("COMBO", SCHEDULES[0], options=SCHEDULES),
             "clip": Input("CLIP", optional=True),
+            "motion_scale": Input("FLOAT", 1.0, optional=True, range=(0.0, 10.0)),
+            "gamma_mask": Input("MASK", optional=True),
+            "motion_scale_mask": Input("MASK", optional=True),
         },
         {"model": "MODEL", "clip": "CLIP"},
     ),

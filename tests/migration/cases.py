@@ -14,8 +14,6 @@ class Case:
     says: tuple[str, ...] = ()
 
 
-SCALE = ("close", ("motion scale of 1.",))
-
 CASES = {
     # The loader with context
     "context_legacy": Case(Recipe()),
@@ -31,8 +29,8 @@ CASES = {
     "context_noise_select": Case(Recipe(checkpoint=LCM_AVERAGE, schedule="autoselect")),
     "context_static": Case(Recipe(context="static", schedule="autoselect")),
     "context_two_passes": Case(Recipe(second_pass=True, schedule="lcm", discrete="after")),
-    "context_scale": Case(Recipe(loader_options=(("motion_scale", 1.14),), discrete="after"), *SCALE),
-    "context_scale_lcm": Case(Recipe(loader_options=(("motion_scale", 1.14),), schedule="lcm"), *SCALE),
+    "context_scale": Case(Recipe(loader_options=(("motion_scale", 1.14),), discrete="after")),
+    "context_scale_lcm": Case(Recipe(loader_options=(("motion_scale", 1.14),), schedule="lcm")),
     "context_short": Case(Recipe(context=None, frames=16, schedule="autoselect", saver="ADE_AnimateDiffCombine")),
     # Generation 2
     "gen2_legacy": Case(Recipe(loader="gen2", schedule="autoselect")),
@@ -41,7 +39,7 @@ CASES = {
     "gen2_uniform": Case(Recipe(loader="gen2", context="uniform", schedule="lcm")),
     "gen2_static": Case(Recipe(loader="gen2", context="static", schedule="lcm", discrete="after")),
     "gen2_effect": Case(Recipe(loader="gen2", context="static", effect=1.1, schedule="autoselect")),
-    "gen2_scale": Case(Recipe(loader="gen2", context="static", scale=1.2, schedule="autoselect"), *SCALE),
+    "gen2_scale": Case(Recipe(loader="gen2", context="static", scale=1.2, schedule="autoselect")),
     "gen2_custom_cfg": Case(Recipe(loader="gen2", context="static", cfg=1.8, schedule="autoselect")),
     "gen2_sigma_schedule": Case(Recipe(loader="gen2", context="static", sigma_schedule="lcm")),
     "gen2_motion_lora": Case(Recipe(loader="gen2", context="static", motion_lora=0.5, schedule="autoselect")),
@@ -61,7 +59,7 @@ CASES = {
     "gen1_custom_sampler": Case(Recipe(loader="gen1", context="static", sampler="SamplerCustom", schedule="lcm")),
     "gen1_advanced_sampler": Case(Recipe(loader="gen1", context="looped", sampler="KSamplerAdvanced", schedule="lcm")),
     "gen1_motion_lora": Case(Recipe(loader="gen1", module=V3_MODULE, lora=None, motion_lora=0.6, steps=20)),
-    "gen1_scale": Case(Recipe(loader="gen1", scale=1.14, schedule="autoselect"), *SCALE),
+    "gen1_scale": Case(Recipe(loader="gen1", scale=1.14, schedule="autoselect")),
     "gen1_large_latent": Case(Recipe(loader="gen1", large_latent=True, frames=120, schedule="autoselect")),
     "gen1_keyframe": Case(Recipe(loader="gen1", keyframe=True, schedule="autoselect"), "close", ("step to step",)),
     "gen1_v1_module": Case(

@@ -175,6 +175,7 @@ SPECS = {
         {"images": "IMAGE", "filename_prefix": W("ComfyUI"), "fps": W(6.0), "lossless": W(True), "quality": W(80)}
         | {"method": W("default")},
     ),
+    "SolidMask": Spec({"value": W(1.0), "width": W(512), "height": W(512)}, ("MASK",)),
     "PrimitiveNode": Spec({"value": Widget(0, ("fixed",))}, ("*",)),
     # VideoHelperSuite; its widgets are saved by name
     "VHS_VideoCombine": Spec(

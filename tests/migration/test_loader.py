@@ -255,6 +255,27 @@ def test_an_effect_beyond_gammas_range_is_said() -> None:
     assert "gamma was 3.5, and is 2 now" in said(result, "ADE_AnimateDiffLoader")
 
 
+@LOADERS
+def test_a_scale_is_the_motion_scale(loader: str) -> None:
+    options = (("motion_scale", 1.14),) if loader == "context" else ()
+    result = moved(Recipe(loader=loader, context=None, scale=1.14, schedule="lcm", loader_options=options))
+    assert inputs(result, "AnimateLCMApply")["motion_scale"] == 1.14
+    assert result.report.verdict is Verdict.EXACT
+
+
+def test_a_multivals_mask_weighs_gamma() -> None:
+    nodes = Nodes()
+    model = nodes.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    mask = nodes.add("SolidMask", value=0.5)
+    effect = nodes.add("ADE_MultivalDynamic", float_val=1.2, mask_optional=mask)
+    chosen = {"model_name": LCM_MODULE, "beta_schedule": "lcm", "effect_multival": effect}
+    nodes.add("KSampler", model=nodes.add("ADE_AnimateDiffLoaderGen1", model=model, **chosen))
+    result = move(nodes.api())
+    apply = inputs(result, "AnimateLCMApply")
+    assert (apply["gamma"], apply["gamma_mask"]) == (1.2, ["2", 0])
+    assert result.report.verdict is Verdict.EXACT
+
+
 def test_nothing_is_added_by_loras_that_are_in_the_graph_already() -> None:
     apply = inputs(moved(PLAIN), "AnimateLCMApply")
     assert (apply["acceleration_lora"], apply["style_lora"]) == ("none", "none")

@@ -257,6 +257,7 @@ CASES = {
     "sqrt_linear": (recipe(schedule=SQRT_LINEAR), Theirs("sqrt_linear", sampler="euler", scheduler="normal")),
     "ModelSamplingDiscrete behind it": (recipe(schedule=SQRT_LINEAR, discrete="after"), Theirs("linear", 50)),
     "effect": (recipe(schedule="lcm", effect=1.3), Theirs("linear", 50, effect=1.3)),
+    "scale": (recipe(schedule="lcm", scale=1.2), Theirs("linear", 50, scale=1.2)),
     "motion LoRA": (recipe(schedule="lcm", motion_lora=0.7), Theirs("linear", 50, motion_lora=0.7)),
     "fixed windows": (
         recipe(schedule="lcm", **WINDOWS),
