@@ -62,7 +62,8 @@ def wrong_values(expected: io.Input) -> dict[str, Any]:
 
 
 def out_of_range(expected: io.Input, value: Any) -> bool:
-    return isinstance(expected, io.Int.Input | io.Float.Input) and not expected.min <= value <= expected.max
+    is_number = isinstance(expected, io.Int.Input | io.Float.Input) and value is not None
+    return is_number and not expected.min <= value <= expected.max
 
 
 CASES = [
