@@ -262,11 +262,14 @@ def widths(config: MotionConfig) -> list[int]:
 
 
 def check_length(executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """An OUTER_SAMPLE wrapper: refuse clips longer than the position encoding before the first step."""
+    """An OUTER_SAMPLE wrapper: refuse clips, or windows, longer than the position encoding before the first step."""
     guider, frames = executor.class_obj, noise.shape[0]
     config = motion_config_of(guider.model_patcher)
-    if config is not None and "context_handler" not in guider.model_options:
+    handler = guider.model_options.get("context_handler")
+    if config is not None and handler is None:
         check_frames(frames, config)
+    elif config is not None:
+        check_window(min(frames, getattr(handler, "context_length", 0)), config)
     if frames == 1:
         logging.warning("AnimateLCM: a single frame has no motion. Set the latent's batch size to 16 frames.")
     if guider.model_patcher.get_additional_models_with_key(ANIMATEDIFF_EVOLVED):
@@ -283,6 +286,15 @@ def check_frames(frames: int, config: MotionConfig) -> None:
         raise MotionModelError(
             f"The clip has {frames} frames, and the motion module has positions for {config.max_frames}. "
             f"Choose {config.max_frames} frames or fewer, or put 'AnimateLCM Long Clip' before the sampler."
+        )
+
+
+def check_window(length: int, config: MotionConfig) -> None:
+    """Refuse windows of more frames than there are positions."""
+    if length > config.max_frames:
+        raise MotionModelError(
+            f"The windows have {length} frames, and the motion module has positions for {config.max_frames}. Set the "
+            f"length of 'AnimateLCM Long Clip', or of the node that they are of, to {config.max_frames} or fewer."
         )
 
 

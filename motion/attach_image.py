@@ -1,9 +1,11 @@
 """The comfy side of image to video: what the frames are told about a picture, added while the UNet runs.
 
-The image encoder belongs to the motion module, and is loaded and unloaded with it. It runs once per clip (and window of
-a longer one), in the first UNet call; its features are kept for the rest of that sample.
+The image encoder belongs to the motion module, and is loaded and unloaded with it. It runs once per clip, in the first
+UNet call, and its features are kept for the rest of that sample; in windows of a longer clip with several pictures, it
+runs again for each window.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,7 @@ from .image_encoder import encode_clip, picture_weights
 
 KEY = "animatelcm_image"
 ALWAYS_FROM = 1e6  # more than any noise level; ComfyUI's for the start of sampling is 999999999.9
+KEPT = 2  # windows' features: all where there is one picture, and never a long clip's, which would fill the card
 Shares = tuple[tuple[float, ...], ...]  # of the pictures in each of them
 
 
@@ -90,7 +93,8 @@ class PictureFeatures:
         sampling = guider.model_patcher.get_model_object("model_sampling")
         first, last = (float(sampling.percent_to_sigma(at)) for at in (self.pictures.start, self.pictures.end))
         options = guider.model_options.setdefault("transformer_options", {})  # a copy, made for this sample
-        options[KEY] = Sample(first, last)
+        options[KEY] = sample = Sample(first, last)
+        advise_on_time(sample, args[2], self.pictures)
         try:
             return executor(noise, *args, **kwargs)
         finally:
@@ -129,6 +133,8 @@ class PictureFeatures:
             encoder: Any = motion_of(executor).image_encoder  # `for_one_sample` saw that it has one
             told = encode_clip(encoder, latents, weights, self.pictures.motion_scale)
             dtype = base.manual_cast_dtype or base.get_dtype()
+            while len(sample.features) >= KEPT:
+                del sample.features[next(iter(sample.features))]
             sample.features[shares] = [
                 (f * strength).to(dtype) for f, strength in zip(told, self.pictures.strengths, strict=True)
             ]
@@ -159,6 +165,19 @@ def ends_of_down_blocks(executor: Any) -> list[nn.Module]:
     layers = list(places(executor.class_obj.diffusion_model, config))
     per_block = config.down_modules
     return layers[per_block - 1 : per_block * len(config.down_channels) : per_block]
+
+
+def advise_on_time(sample: Sample, sigmas: Tensor, pictures: Pictures) -> None:
+    """Say that no step falls into the share of the sampling in which pictures are told."""
+    steps = sigmas[:-1]
+    if not ((steps > sample.last_sigma) & (steps <= sample.first_sigma)).any():
+        logging.warning(
+            "AnimateLCM: none of the %d steps lies between start %g and end %g, so that the picture to animate is "
+            "never told. Set them farther apart in 'AnimateLCM Image to Video'.",
+            len(steps),
+            pictures.start,
+            pictures.end,
+        )
 
 
 def check_encoder(model: ModelPatcher) -> None:

@@ -61,7 +61,8 @@ def check_inputs(schema: io.Schema, values: dict[str, Any]) -> None:
         InputError: with the input's name, what it was given, and what belongs there.
     """
     for expected in schema.inputs or []:
-        if expected.id in values and not (expected.optional and values[expected.id] is None):
+        left_out = expected.optional and getattr(expected, "default", None) is None
+        if expected.id in values and not (left_out and values[expected.id] is None):
             kind, value = kind_of(expected), values[expected.id]
             if not kind.fits(value):
                 raise InputError(f"{expected.id} of '{schema.display_name}' is {shown(value)}. Expected {kind.what}.")

@@ -55,8 +55,9 @@ class AnimateLCMLongClip(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     display_mode=io.NumberDisplay.slider,
-                    tooltip="How much every window starts from the noise of the first, 0 to 1: 1 keeps what is shown, "
-                    "and moves alike in every window; 0 lets the clip wander.",
+                    tooltip="How much every window has the noise of the first, 0 to 1: 1 keeps what is shown, and "
+                    "moves alike in every window; 0 lets the clip wander. In windows from afar it is the noise of the "
+                    "steps, which 'AnimateLCM Sampler' and lcm add; in others that of the start too.",
                 ),
                 io.Combo.Input(
                     "windows",

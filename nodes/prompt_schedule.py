@@ -11,6 +11,7 @@ from ..prompts.preview import preview
 from .checked import checked
 from .compatibility import known
 from .inputs import frames_input
+from .progress import on_frame
 
 START = "0: a red circle moving right\n16: a blue circle moving left"
 
@@ -81,7 +82,10 @@ def encoded(clip: Any, told: list[Mix], before: str = "", after: str = "") -> li
     """
     prompts = dict.fromkeys(prompt for mix in told for prompt in (mix.one, mix.other))
     whole = {prompt: " ".join(filter(None, (before, prompt, after))) for prompt in prompts}
-    encodings = [clip.encode_from_tokens_scheduled(clip.tokenize(words)) for words in whole.values()]
+    show, encodings = on_frame(), []
+    for number, words in enumerate(whole.values()):
+        show(number, len(whole))
+        encodings.append(clip.encode_from_tokens_scheduled(clip.tokenize(words)))
     return [_row_per_frame(dict(zip(prompts, turn, strict=True)), told) for turn in zip(*encodings, strict=True)]
 
 

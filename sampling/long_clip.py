@@ -67,6 +67,11 @@ class LongClip:
     plan: WindowPlan
     repeat_noise: float
 
+    @property
+    def context_length(self) -> int:
+        """The most frames of a window, under the name that ComfyUI's handlers have it."""
+        return self.plan.length
+
     def should_use_context(self, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: Any) -> bool:
         """Return whether a clip, (frames, ...), is longer than a window."""
         return len(x_in) > self.plan.length
@@ -110,6 +115,8 @@ class LongClip:
     def reserve(self, executor: Any, model: Any, noise_shape: Sequence[int], *args: Any, **kwargs: Any) -> Any:
         """A PREPARE_SAMPLING wrapper: let ComfyUI make room for one window, not for the clip."""
         frames, *sides = noise_shape
+        if model.model_options.get(HANDLER) != self:
+            return executor(model, noise_shape, *args, **kwargs)
         return executor(model, [min(frames, self.plan.length), *sides], *args, **kwargs)
 
     def sample(
@@ -149,7 +156,7 @@ class LongClip:
             return sampler
 
         def noise_sampler(sigma: Tensor, lower: Tensor) -> Tensor:
-            noise = step_noise(shape, seed, float(lower))
+            noise = step_noise(shape, seed, float(lower), options.get("numbers"))
             return repeated(noise, self.plan.length, self.repeat_noise).to(sigma.device)
 
         more = {**options, "noise_sampler": noise_sampler}

@@ -147,6 +147,13 @@ def test_a_share_of_4_steps_is_as_many_steps(
     assert sum(seen) == told * len(WIDTHS)
 
 
+def test_a_share_of_the_sampling_without_a_step_is_said(model: ModelPatcher, caplog: pytest.LogCaptureFixture) -> None:
+    sample(attach_pictures(model, pictures()))
+    assert not caplog.text
+    sample(attach_pictures(model, pictures(start=0.9, end=0.95)))
+    assert "none of the 2 steps lies between start 0.9 and end 0.95" in caplog.text
+
+
 def test_the_model_before_is_unaffected(base: ModelPatcher, model: ModelPatcher) -> None:
     before = sample(model), sample(base)
     sample(attach_pictures(model, pictures()))

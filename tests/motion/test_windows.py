@@ -10,10 +10,11 @@ import comfy.controlnet
 import pytest
 import torch
 from animatelcm.motion.attach import MotionModelError, attach_motion
-from animatelcm.motion.attach_image import Pictures, attach_pictures
+from animatelcm.motion.attach_image import KEY, Pictures, attach_pictures
 from animatelcm.nodes.preflight import with_mask_check
 from animatelcm.windows.frames import Frames, FramesError
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..relative_error import relative_error
@@ -117,6 +118,28 @@ def test_frames_have_their_own_embedding_of_other_packs(still: ModelPatcher, han
     expected = denoised(adapted)
     assert far(expected, denoised(still))
     assert_same(denoised(in_windows(adapted, handler)), expected)
+
+
+def test_no_more_than_two_windows_of_pictures_are_kept(still: ModelPatcher) -> None:
+    kept: list[int] = []
+
+    def watch(executor: Any, x: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result = executor(x, t, *args, **kwargs)
+        kept.append(len(args[3][KEY].features))
+        return result
+
+    shown = attach_pictures(still, Pictures(torch.randn(2, 4, SIZE, SIZE) / LATENT_SCALE, (0, CLIP - 1)))
+    shown.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "watch", watch)
+    windows = tuple(Frames((first, first + 1), CLIP) for first in range(CLIP - 1))
+    denoised(in_windows(shown, contract(windows)))
+    assert kept == [1, 2, 2, 2, 2]
+
+
+def test_windows_longer_than_the_positions_are_refused_before_the_first_step(moving: ModelPatcher) -> None:
+    handler = contract(WINDOWS)
+    handler.context_length = 65  # as ComfyUI's handlers and Long Clip's have it
+    with pytest.raises(MotionModelError, match="The windows have 65 frames, and the motion module has positions for"):
+        sample(in_windows(moving, handler), frames=70, sigmas=ONE_STEP)
 
 
 def test_frames_have_their_own_pictures(still: ModelPatcher, handler: Any) -> None:

@@ -57,7 +57,9 @@ FITS = {
 
 
 def wrong_values(expected: io.Input) -> dict[str, Any]:
-    fits = FITS.get(type(expected), set()) | ({"null"} if expected.optional else set())
+    fits = FITS.get(type(expected), set()) | (
+        {"null"} if expected.optional and getattr(expected, "default", None) is None else set()
+    )
     return {name: value for name, value in WRONG.items() if name not in fits or out_of_range(expected, value)}
 
 

@@ -237,6 +237,16 @@ def test_frames_with_the_same_noise_are_the_same_in_every_sampler(base: ModelPat
     assert (free - free[order]).abs().max() > 0.1 * free.abs().max()
 
 
+def test_the_steps_noise_is_that_of_the_latents_own_frames(base: ModelPatcher) -> None:
+    """Frames with a "batch_index" have the noise of those numbers in every step, of which the first window repeats."""
+    later = range(5, 5 + FRAMES)
+    found, plain = (
+        sample(long(base, repeat_noise=1.0, windows="moving"), prompt(1), sampler=consistency_sampler(numbers))
+        for numbers in (later, None)
+    )
+    assert (found - plain).abs().max() > 0.1 * plain.abs().max()
+
+
 def test_samplers_of_comfyui_start_from_the_same_noise(apply: Callable[..., ModelPatcher]) -> None:
     started: list[Tensor] = []
 
