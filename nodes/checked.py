@@ -202,6 +202,8 @@ def _telling(validate: Callable[..., Any]) -> Callable[..., Any]:
 
     def checking(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> Any:
         given = signature.bind(cls, *args, **kwargs).arguments
+        if any(isinstance(value, list) for value in given.values()):  # a link is one, and is None here:
+            return True  # this one is no link either, as ComfyUI has said
         try:  # what another node hands over is None at this time
             check_inputs(cls.define_schema(), {name: value for name, value in given.items() if value is not None})
         except InputError as error:

@@ -22,8 +22,9 @@ Counts = Counter[tuple[str, str]]
 
 
 def files(server: Server) -> set[Path]:
-    """All that was saved, and what is unfinished."""
-    return {path for name in ("output", "temp") for path in (server.folder / name).rglob("*") if path.is_file()}
+    """All that was saved, and what is unfinished; a picture that a right node of the same graph shows is neither."""
+    found = (path for name in ("output", "temp") for path in (server.folder / name).rglob("*") if path.is_file())
+    return {path for path in found if not path.name.startswith("ComfyUI_temp_")}
 
 
 def processor_time(server: Server) -> float:

@@ -117,7 +117,7 @@ def test_a_file_name_that_another_node_gives_is_connected_again() -> None:
     moved = move(nodes.page()).document
     (slot,) = node_of(moved, "AnimateLCMLoadMotionModule")["inputs"]
     assert [link[1] for link in moved["links"] if link[0] == slot["link"]] == [name.node]
-    assert node_of(moved, "AnimateLCMApply")["widgets_values"][-1] == "LCM (community)"
+    assert node_of(moved, "AnimateLCMApply")["widgets_values"][5] == "LCM (community)"
 
 
 def test_positions_of_older_pages_are_read() -> None:

@@ -15,7 +15,8 @@ from animatelcm.video.unfinished import ABANDONED, PREFIX, unfinished, workplace
 ROOT = Path(__file__).resolve().parents[2]
 # A saver that is killed between two frames; its first argument is the target, its second the temporary folder
 SAVER = """
-import sys, types, time, pathlib, torch
+import signal, sys, types, time, pathlib, torch
+signal.signal(signal.SIGINT, signal.default_int_handler) # a shell's background jobs are born ignoring it
 pack = types.ModuleType("animatelcm"); pack.__path__ = [ROOT]; sys.modules["animatelcm"] = pack
 from animatelcm.video.write import VideoSettings, write_video
 def wait(done, total):
