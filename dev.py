@@ -56,7 +56,10 @@ def demo_graph(arguments: argparse.Namespace) -> Json:
             sampler[name] = value
     if arguments.prompt:
         inputs = prompt_of(graph)
-        inputs["text"] = f"0: {arguments.prompt}" if "mixing" in inputs else arguments.prompt  # a schedule's keyframe
+        if "mixing" in inputs:  # a schedule: one keyframe, and nothing else around it
+            inputs.update(text=f"0: {arguments.prompt}", before="", after="")
+        else:
+            inputs["text"] = arguments.prompt
     if arguments.style:
         if arguments.style not in style_names():
             raise Trouble(f"There is no style {arguments.style!r}; there is {', '.join(style_names()) or 'none'}.")

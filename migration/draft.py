@@ -92,10 +92,11 @@ class Draft:
         handed_out = any(end.node == node.id for end in self.graph.ends)
         return helps and not handed_out and self._served(node, gone)
 
-    def _served(self, node: Node, gone: set[str]) -> bool:
-        """Whether a node was of use to `gone` only, through reroutes too."""
-        users = self.graph.users(node.id)
-        return all(user.id in gone or (is_wire(user) and self._served(user, gone)) for user in users)
+    def _served(self, node: Node, gone: set[str], past: tuple[str, ...] = ()) -> bool:
+        """Whether a node was of use to `gone` only, through reroutes too, which a damaged graph may have in a ring."""
+        users = [user for user in self.graph.users(node.id) if user.id not in past]
+        past = (*past, node.id)
+        return all(user.id in gone or (is_wire(user) and self._served(user, gone, past)) for user in users)
 
     def _wires(self, gone: set[str]) -> set[str]:
         """The reroutes and primitives that led to `gone` only, and lead to nothing new."""

@@ -18,9 +18,10 @@ def paths(graph: Graph, link: Link, past: tuple[Node, ...] = ()) -> Iterator[tup
     """
     if link in graph.ends:
         yield past
-    for use in graph.uses(link):
-        node = graph.nodes[use.node]
-        if node in past or not (node.outputs or "model" in use.input.lower()):
+    uses = [use for use in graph.uses(link) if graph.nodes[use.node].outputs or "model" in use.input.lower()]
+    for user in dict.fromkeys(use.node for use in uses):  # once, though it merges a model with itself
+        node = graph.nodes[user]
+        if node in past:
             continue
         further = [path for next in _models(node) for path in paths(graph, next, (*past, node))]
         yield from further or [(*past, node)]

@@ -136,7 +136,15 @@ class Change:
     written: Mapping[Use, Any] = field(default_factory=dict)
 
     def target(self, value: Any) -> Any:
-        """Return what a value becomes: a redirected link leads to where its redirections end."""
+        """Return what a value becomes: a redirected link leads to where its redirections end.
+
+        Raises:
+            GraphError: if they end nowhere, as they do where a node is connected to itself.
+        """
+        seen: set[Link] = set()
         while isinstance(value, Link) and value in self.redirected:
+            if value in seen:
+                raise GraphError(f"Node {value.node} is connected to itself. Connect it to another node.")
+            seen.add(value)
             value = self.redirected[value]
         return value

@@ -45,7 +45,8 @@ async function ask(graph) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(graph),
   })
-  const answer = await response.json()
+  const answer = await response.json().catch(() => null) // a server without the route answers in plain words
+  if (!answer) throw new Error(`The server does not know how to (status ${response.status}). Restart ComfyUI.`)
   if (!response.ok) throw new Error(answer.error.message)
   return answer
 }

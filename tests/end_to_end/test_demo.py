@@ -27,4 +27,6 @@ def test_the_demo_writes_a_video_that_plays(tmp_path: Path, options: list[str]) 
     assert {f"0: {words}" if options == LONG else words for words in asked} <= {
         node["inputs"].get("text") for node in graph.values()
     }
+    around = {node["inputs"].get(side, "") for node in graph.values() for side in ("before", "after")}
+    assert not asked or around == {""}
     assert list(tmp_path.iterdir()) == [output]

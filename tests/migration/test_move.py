@@ -203,3 +203,32 @@ def test_most_workflows_are_moved_exactly_and_nearly_all_run() -> None:
     assert len(verdicts) >= 30
     assert verdicts.count(Verdict.EXACT) >= 0.7 * len(verdicts)
     assert verdicts.count(Verdict.LEFT) <= 0.1 * len(verdicts)
+
+
+def test_a_loader_that_is_connected_to_itself_is_refused() -> None:
+    graph = {
+        "1": {
+            "class_type": "AnimateDiffLoaderV1",
+            "inputs": {"model": ["2", 0], "latents": ["1", 1], "model_name": "AnimateLCM_sd15_t2v.ckpt"},
+        },
+        "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
+        "3": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "latent_image": ["1", 1]}},
+    }
+    with pytest.raises(GraphError, match="Node 1 is connected to itself"):
+        move(graph)
+
+
+def test_a_model_that_is_merged_with_itself_many_times_is_followed_once() -> None:
+    first = {
+        "class_type": "ADE_AnimateDiffLoaderGen1",
+        "inputs": {"model": ["0", 0], "model_name": "AnimateLCM_sd15_t2v.ckpt", "beta_schedule": "lcm"},
+    }
+    checkpoint = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}}
+    merges = {
+        str(i): {"class_type": "ModelMergeSimple", "inputs": {"model1": [str(i - 1), 0], "model2": [str(i - 1), 0]}}
+        for i in range(2, 80)
+    }
+    moved = move(
+        {"0": checkpoint, "1": first, **merges, "80": {"class_type": "KSampler", "inputs": {"model": ["79", 0]}}}
+    )
+    assert "AnimateLCMApply" in types(moved.document)
