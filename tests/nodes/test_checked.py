@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import execution
@@ -175,7 +176,8 @@ def validation(node: type[io.ComfyNode], inputs: dict[str, Any], monkeypatch: py
     node_id = node.GET_SCHEMA().node_id
     monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node_id, node)
     posted = {"1": {"class_type": node_id, "inputs": json.loads(json.dumps(inputs))}}
-    _, errors, _ = asyncio.run(execution.validate_inputs("prompt", posted, "1", {}))
+    with ThreadPoolExecutor(1) as thread:  # in this one, a browser of other tests may have a loop running
+        _, errors, _ = thread.submit(asyncio.run, execution.validate_inputs("prompt", posted, "1", {})).result()
     return [error["details"] for error in errors]
 
 
