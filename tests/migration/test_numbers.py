@@ -18,7 +18,6 @@ import folder_paths
 import pytest
 import safetensors.torch
 import torch
-from animatelcm.distill.ldm import unet_key
 from animatelcm.migration.move import move
 from animatelcm.nodes.extension import AnimateLCMExtension
 from comfy.model_patcher import ModelPatcher
@@ -28,12 +27,13 @@ from torch import Tensor
 
 import nodes as comfy_nodes
 
-from ..motion.conftest import CONFIG, fill, normalized_per_frame
+from ..motion.conftest import normalized_per_frame
+from ..motion.diffusers_model import SIZE, comfy_model, diffusers_adapter, diffusers_unet
 from ..nodes.conftest import UNET
 from .build import Json
 from .workflows import SQRT_LINEAR, Recipe, built
 
-FRAMES, SIDE, SEED, CFG = 4, 8, 7, 1.5
+FRAMES, SIDE, SEED, CFG = 4, SIZE, 7, 1.5
 MODULE, LORA = "AnimateLCM_of_the_tests.safetensors", "v2_lora_ZoomIn.ckpt"
 POSITIVE, NEGATIVE = torch.randn(2, 1, 77, UNET["context_dim"], generator=torch.Generator().manual_seed(2)).unbind()
 
@@ -146,30 +146,17 @@ def denoised(unet: UNetMotionModel, levels: Levels, x: Tensor, sigma: Tensor, te
 
 @pytest.fixture(scope="module")
 def unet() -> UNet2DConditionModel:
-    model = UNet2DConditionModel(
-        sample_size=SIDE,
-        block_out_channels=CONFIG.down_channels,
-        attention_head_dim=CONFIG.heads,  # diffusers' name; for this class it is the number of heads
-        cross_attention_dim=UNET["context_dim"],
-    )
-    return fill(model, seed=7)
+    return diffusers_unet()
 
 
 @pytest.fixture(scope="module")
 def adapter() -> MotionAdapter:
-    return fill(MotionAdapter(block_out_channels=CONFIG.down_channels, use_motion_mid_block=True), seed=8)
+    return diffusers_adapter()
 
 
 @pytest.fixture(scope="module")
 def checkpoint(unet: UNet2DConditionModel) -> ModelPatcher:
-    """ComfyUI's MODEL of the same weights."""
-    config = comfy.supported_models.SD15(dict(UNET))
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, "")
-    prefix = "model.diffusion_model."
-    weights = {unet_key(key).removeprefix(prefix): value for key, value in unet.state_dict().items()}
-    model.diffusion_model.load_state_dict(weights, strict=True)
-    return ModelPatcher(model, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device())
+    return comfy_model(unet)
 
 
 @pytest.fixture(scope="module")

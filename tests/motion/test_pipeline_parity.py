@@ -8,39 +8,32 @@ import comfy.supported_models
 import pytest
 import safetensors.torch
 import torch
-from animatelcm.distill.ldm import unet_key
 from animatelcm.motion.attach import attach_motion, load_motion_module
 from animatelcm.sampling.consistency import sample_consistency
 from animatelcm.sampling.model_sampling import apply_schedule, sample_sigmas
 from animatelcm.sampling.schedule import I2V, T2V, Schedule
-from comfy.model_patcher import ModelPatcher
 from comfy.samplers import KSAMPLER
 from diffusers import AnimateDiffPipeline, LCMScheduler, MotionAdapter, UNet2DConditionModel
 from torch import Tensor
 
 from ..nodes.conftest import UNET
 from ..relative_error import relative_error
-from .conftest import CONFIG, fill, normalized_per_frame
+from .conftest import normalized_per_frame
+from .diffusers_model import SIZE, comfy_model, diffusers_adapter, diffusers_unet
 
-FRAMES, SIZE, SEED = 6, 8, 5
+FRAMES, SEED = 6, 5
 CONTEXT = torch.randn(1, 77, UNET["context_dim"], generator=torch.Generator().manual_seed(2))
 NOISE = torch.randn(FRAMES, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture(scope="module")
 def unet() -> UNet2DConditionModel:
-    model = UNet2DConditionModel(
-        sample_size=SIZE,
-        block_out_channels=CONFIG.down_channels,
-        attention_head_dim=CONFIG.heads,  # diffusers' name; for this class it is the number of heads
-        cross_attention_dim=UNET["context_dim"],
-    )
-    return fill(model, seed=7)
+    return diffusers_unet()
 
 
 @pytest.fixture(scope="module")
 def adapter() -> MotionAdapter:
-    return fill(MotionAdapter(block_out_channels=CONFIG.down_channels, use_motion_mid_block=True), seed=8)
+    return diffusers_adapter()
 
 
 def diffusers_latents(unet: UNet2DConditionModel, adapter: MotionAdapter, schedule: Schedule, steps: int) -> Tensor:
@@ -73,16 +66,9 @@ def our_latents(
     unet: UNet2DConditionModel, adapter: MotionAdapter, schedule: Schedule, steps: int, folder: Path
 ) -> Tensor:
     """The same from a MODEL of ComfyUI, with diffusers' weights and its noise of each step."""
-    config = comfy.supported_models.SD15(dict(UNET))
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, "")
-    prefix = "model.diffusion_model."
-    weights = {unet_key(key).removeprefix(prefix): value for key, value in unet.state_dict().items()}
-    model.diffusion_model.load_state_dict(weights, strict=True)
+    patcher = comfy_model(unet)
     safetensors.torch.save_file(adapter.state_dict(), folder / "motion.safetensors")
 
-    device = comfy.model_management.get_torch_device()
-    patcher = ModelPatcher(model, device, comfy.model_management.unet_offload_device())
     patcher = attach_motion(patcher, load_motion_module(str(folder / "motion.safetensors")))
     patcher = apply_schedule(patcher, schedule)
     generator = torch.Generator().manual_seed(SEED)
@@ -94,7 +80,7 @@ def our_latents(
     sigmas = sample_sigmas(patcher, steps, denoise=1.0)
     cond, blank = [[CONTEXT, {}]], torch.zeros_like(NOISE)
     latents = comfy.sample.sample_custom(patcher, NOISE, 1.0, sampler, sigmas, cond, cond, blank, disable_pbar=True)
-    return config.latent_format.process_in(latents)
+    return patcher.model.latent_format.process_in(latents)
 
 
 @pytest.mark.parametrize("schedule", [T2V, I2V], ids=["t2v", "i2v"])
