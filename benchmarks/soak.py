@@ -1,10 +1,11 @@
 """A server that is used for long: its memory and time over many prompts, and what is right after faults.
 
-The shipped workflows run in turn with new seeds, LoRA weights and prompts, in one server; the same graphs run in
-another one with plain ComfyUI's nodes in place of ours, as the floor: as many videos saved, with nothing sampled by us.
-RSS is the median of each tenth of the prompts; what counts is by how much it grows after the first fifth. Then faults:
-interrupts at random moments, `kill -9` while sampling and while saving, two clients at once, models replaced and
-deleted between prompts. After each, the clip of a fixed graph has to be the same to the last bit.
+The shipped workflows run in turn with new seeds, LoRA weights and prompts, in one server. In another one, as the floor,
+a graph of ComfyUI's own nodes runs as often: it samples, decodes and saves 16 frames with a new seed, prompt and LoRA
+weight each time. RSS is the median of a tenth of the prompts; what counts is by how much it grows after the first
+fifth. Then faults: interrupts at random moments, `kill -9` while sampling and while saving, two clients at once, models
+replaced and deleted between prompts. After each, the clip of a fixed graph has to be the same to the last bit, all that
+lies in the output folder has to be whole, and nothing may be left in the temporary one.
 
     python dev.py benchmark soak --prompts 1000
 """
@@ -15,6 +16,7 @@ import hashlib
 import itertools
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -24,15 +26,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import psutil
 from _mini import Graph, change, shipped
 from _pack import ROOT, import_pack
 
 import_pack()
 
-from animatelcm.comfyui_server import Server, Trouble, nodes_of, outputs  # noqa: E402 - needs the name above
+from animatelcm.comfyui_server import Server, Trouble, nodes_of, outputs, prompt_of  # noqa: E402 - needs the name above
 
-WORKFLOWS = ["text_to_video", "image_to_video", "video_to_video", "layout_to_video"]
+WORKFLOWS = ["text_to_video", "image_to_video", "video_to_video", "layout_to_video", "long_video"]
+WORDS = [f"a {size} {colour} circle" for size in ("large", "small") for colour in ("red", "green", "blue", "white")]
+LONG = 24  # frames of the long clip: two windows at each step
 MIB = 2**20
 SETTLED = 0.2  # of the prompts, after which memory is to stay as it is
 
@@ -63,6 +68,14 @@ def ours() -> Iterator[Graph]:
         graph = shipped(name)
         change(graph, "AnimateLCMSampler", seed=number)
         change(graph, "AnimateLCMApply", beta=0.7 + number % 7 / 20)
+        words = f"{WORDS[number % len(WORDS)]}, {number}"
+        if name == "long_video":
+            change(
+                graph, "AnimateLCMPromptSchedule", before=words, text="0: moving right\n12: moving left", frames=LONG
+            )
+            change(graph, "AnimateLCMEmptyLatent", frames=LONG)
+        else:
+            prompt_of(graph)["text"] = words
         yield graph
 
 
@@ -155,27 +168,40 @@ def clip(server: Server) -> str:
 
 
 def verdict(server: Server, before: str) -> str:
-    left = [path.name for path in (server.folder / "output").rglob(".animatelcm-*")]
+    """Whether the probe's clip is the same, and how many files are not whole or should not be there."""
     same = "the same to the last bit" if clip(server) == before else "ANOTHER"
-    return f"{same}; {len(left)} unfinished files"
+    saved, temporary = (
+        [path for path in (server.folder / name).rglob("*") if path.is_file()] for name in ("output", "temp")
+    )
+    left = [path for path in temporary if not path.name.startswith("ComfyUI_temp_")]  # previews of pictures
+    return f"{same}; {sum(map(is_damaged, saved))} of {len(saved)} saved files damaged, {len(left)} left in temp"
+
+
+def is_damaged(video: Path) -> bool:
+    try:
+        with av.open(str(video)) as container:
+            return not sum(1 for _ in container.decode(video=0))
+    except av.error.FFmpegError:
+        return True
 
 
 def interrupts(folder: Path, times: int) -> str:
     """/interrupt at a random moment"""
     with Server(folder, "--disable-api-nodes") as server:
-        before = clip(server)
+        before, stopped = clip(server), 0
         for _ in range(times):
             prompt = server.queue(long())
             time.sleep(random.uniform(0, 1.5))
             server.post("/interrupt", {})
-            server.wait_for_history(prompt)
-        return verdict(server, before)
+            messages = server.wait_for_history(prompt)["status"]["messages"]
+            stopped += any(kind == "execution_interrupted" for kind, _ in messages)
+        return f"{stopped} prompts stopped; {verdict(server, before)}"
 
 
 def killed(folder: Path, times: int, moment: str) -> str:
     """Kill a server with -9 as soon as a node of a kind runs, and start it again."""
     with Server(folder, "--disable-api-nodes") as server:
-        before = clip(server)
+        before, hit = clip(server), 0
     for _ in range(times):
         with Server(folder, "--disable-api-nodes") as server:
             graph = long()
@@ -188,9 +214,9 @@ def killed(folder: Path, times: int, moment: str) -> str:
             try:
                 server.run(graph, kill)
             except (Trouble, OSError):
-                server.process.wait()
+                hit += server.process.wait() == -signal.SIGKILL
     with Server(folder, "--disable-api-nodes") as server:
-        return verdict(server, before)
+        return f"{hit} servers killed; {verdict(server, before)}"
 
 
 def killed_while_sampling(folder: Path, times: int) -> str:

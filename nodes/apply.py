@@ -138,9 +138,10 @@ class AnimateLCMApply(io.ComfyNode):
         chosen = schedule_of_choice(schedule, motion_module)
         weights = weight_over(gamma, gamma_mask), weight_over(motion_scale, motion_scale_mask)
         model = with_mask_check(attach_motion(model, motion_module, *weights))
-        for name, strength in ((style_lora, alpha), (acceleration_lora, beta)):
+        merged = {"style_lora": (style_lora, alpha), "acceleration_lora": (acceleration_lora, beta)}
+        for slot, (name, strength) in merged.items():
             if name != folders.NONE:
-                model, clip = merge_lora(model, clip, folders.path_of(folders.LORAS, name), strength)
+                model, clip = merge_lora(model, clip, folders.path_of(folders.LORAS, name, slot), strength)
         if acceleration_lora != folders.NONE and beta > 0:
             model = with_advice(model)
         return io.NodeOutput(apply_schedule(model, chosen) if chosen else model, clip)

@@ -58,14 +58,14 @@ def default_acceleration_lora() -> str:
     return min(found, key=lambda name: (*_differences(name, module), name), default=NONE)
 
 
-def path_of(folder: str, name: str) -> Path:
-    """Return the file `name` of a model folder.
+def path_of(folder: str, name: str, slot: str) -> Path:
+    """Return the file `name` of a model folder, chosen in the input `slot` of a node.
 
     Raises:
         MissingFileError: if there is none.
     """
     if message := missing(folder, name):
-        raise MissingFileError(message)
+        raise MissingFileError(f"{slot}: {message}")
     return Path(folder_paths.get_full_path(folder, name))
 
 

@@ -47,4 +47,6 @@ class AnimateLCMLoadMotionModule(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion_module: str) -> io.NodeOutput:
-        return io.NodeOutput(load_motion_module(str(folders.path_of(folders.MOTION_MODULES, motion_module))))
+        return io.NodeOutput(
+            load_motion_module(str(folders.path_of(folders.MOTION_MODULES, motion_module, "motion_module")))
+        )

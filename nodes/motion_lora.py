@@ -66,5 +66,5 @@ class AnimateLCMMotionLora(io.ComfyNode):
     def execute(cls, motion_module: ModelPatcher, lora: str, strength: float) -> io.NodeOutput:
         if lora == folders.NONE:
             return io.NodeOutput(motion_module)
-        path = folders.path_of(folders.MOTION_LORAS, lora)
+        path = folders.path_of(folders.MOTION_LORAS, lora, "lora")
         return io.NodeOutput(attach_motion_lora(motion_module, path, strength))

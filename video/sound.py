@@ -15,7 +15,7 @@ from .ffmpeg import ffmpeg
 from .frames import VideoError
 from .probe import Description
 
-LONGEST = 3600.0  # seconds that are read: an hour of stereo is a gigabyte
+LARGEST = 2**26  # samples of all channels that are read, a quarter of a GiB: 11 minutes of stereo at 48 kHz
 RATES = (1000, 192000)  # samples a second that sound has
 QUIET_RATE = 44100
 AT_ONCE = 1 << 20  # bytes asked of ffmpeg at a time
@@ -63,8 +63,8 @@ class Sound:
 
 
 def silence(seconds: float) -> Sound:
-    """Nothing to hear, for a video without sound."""
-    return Sound(torch.zeros(1, round(seconds * QUIET_RATE)), QUIET_RATE)
+    """Nothing to hear, for a video without sound. It is as large as one sample, whatever it lasts."""
+    return Sound(torch.zeros(1, 1).expand(1, round(seconds * QUIET_RATE)), QUIET_RATE)
 
 
 def read_sound(
@@ -75,15 +75,16 @@ def read_sound(
     Args:
         description: of the video.
         start: seconds from its beginning.
-        seconds: how much to read; an hour at most.
+        seconds: how much to read; less is read where it is more than `LARGEST` samples.
         still_wanted: called while it is read; it may raise to stop.
     """
-    if seconds > LONGEST:
-        logging.warning("AnimateLCM: %.0f seconds of sound; the first %g are read.", seconds, LONGEST)
-    seconds = min(seconds, LONGEST)
     if description.sound is None:
-        return silence(seconds)
+        return silence(min(seconds, LARGEST / QUIET_RATE))
     rate, channels = min(max(description.sound.rate, RATES[0]), RATES[1]), min(description.sound.channels, 2)
+    longest = LARGEST / (rate * channels)
+    if seconds > longest:
+        logging.warning("AnimateLCM: %.0f seconds of sound; the first %.0f are read.", seconds, longest)
+        seconds = longest
     command = [*opened(description, start, seconds), "-f", "f32le", "-ar", f"{rate}", "-ac", f"{channels}", "-"]
     content = bytearray()
     with ffmpeg(command, still_wanted) as decoder:

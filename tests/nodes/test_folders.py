@@ -110,7 +110,7 @@ def test_a_missing_file_is_said_with_where_it_belongs_and_names_like_it(motion_f
         "There is no file 'tiny_motoin.ckpt' in models/animatediff_models or this pack's models/animatediff_models. "
         f"Like it: {motion_file}."
     )
-    with pytest.raises(folders.MissingFileError, match="no file 'tiny_motoin.ckpt'"):
+    with pytest.raises(folders.MissingFileError, match="motion_module: There is no file 'tiny_motoin.ckpt'"):
         AnimateLCMLoadMotionModule.execute("tiny_motoin.ckpt")
 
 

@@ -9,7 +9,7 @@ import torch
 from animatelcm.video.formats import FORMATS
 from animatelcm.video.frames import VideoError
 from animatelcm.video.probe import SoundStream, describe
-from animatelcm.video.sound import LONGEST, Sound, read_sound, silence
+from animatelcm.video.sound import QUIET_RATE, Sound, read_sound, silence
 from animatelcm.video.write import VideoSettings, write_video
 from torch import Tensor
 
@@ -124,11 +124,16 @@ def test_sound_is_described_before_it_is_read(tmp_path: Path) -> None:
 def test_there_is_a_limit_to_what_is_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert LONGEST == 3600.0
-    monkeypatch.setattr("animatelcm.video.sound.LONGEST", 2.0)
+    monkeypatch.setattr("animatelcm.video.sound.LARGEST", 2 * 2 * RATE)
     path = saved(tmp_path, "MP4 (H.264)", clicks(2))
     assert read_sound(describe(path), 0.0, 1e6).waveform.shape == (2, 2 * RATE)
     assert "1000000 seconds of sound; the first 2 are read" in caplog.text
+
+
+def test_silence_takes_no_memory(tmp_path: Path) -> None:
+    sound = read_sound(describe(saved(tmp_path, "MP4 (H.264)", None)), 0.0, 1000.0)
+    assert sound.waveform.shape == (1, 1000 * QUIET_RATE)
+    assert sound.waveform.untyped_storage().nbytes() == 4
 
 
 @pytest.mark.parametrize(
