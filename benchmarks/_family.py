@@ -1,5 +1,7 @@
 """The mini family through the nodes in this process: sampled and decoded clips, without a server."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from animatelcm.nodes.mini import register_mini  # noqa: E402 - likewise
 from animatelcm.nodes.sampler import AnimateLCMSampler  # noqa: E402 - likewise
 
 NAME = "animatelcm_mini_synthetic"
+FILES = {"checkpoints": "", "animatediff_models": "_t2v", "loras": "_lcm_lora"}
 STEPS = 4
 
 
@@ -27,8 +30,9 @@ class Family:
         register_folders()
         register_mini()
         torch.set_grad_enabled(False)
-        path = folder_paths.get_full_path_or_raise("checkpoints", f"{NAME}.safetensors")
-        model, clip, self.vae, *_ = comfy.sd.load_checkpoint_guess_config(path)
+        paths = [folder_paths.get_full_path_or_raise(kind, f"{NAME}{end}.safetensors") for kind, end in FILES.items()]
+        self.weights = hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()[:12]
+        model, clip, self.vae, *_ = comfy.sd.load_checkpoint_guess_config(paths[0])
         self.model, self.clip = AnimateLCMApply.execute(
             model=model,
             clip=clip,

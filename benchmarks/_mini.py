@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Graph = dict[str, Any]
 SIZE = 64
+WINDOWS = {"length": 16, "overlap": 2, "loop": False, "repeat_noise": 1.0, "stride": 1}
+WINDOWS |= {"windows": "from afar", "weights": "pyramid"}
 
 
 def shipped(name: str) -> Graph:
@@ -28,6 +30,13 @@ def change(graph: Graph, kind: str, **inputs: Any) -> None:
     """Set inputs of every node of a type."""
     for node in graph.values():
         node["inputs"].update(inputs if node["class_type"] == kind else {})
+
+
+def in_windows(graph: Graph) -> None:
+    """Have 'AnimateLCM Long Clip' between the sampler and its model; it leaves 16 frames as they are."""
+    (sampler,) = (node["inputs"] for node in graph.values() if node["class_type"] == "AnimateLCMSampler")
+    graph["windows"] = {"class_type": "AnimateLCMLongClip", "inputs": WINDOWS | {"model": sampler["model"]}}
+    sampler["model"] = ["windows", 0]
 
 
 def from_text(server: "Server", words: str, **weights: Any) -> Tensor:

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from _mini import change, from_text, run, shipped
+from _mini import change, from_text, in_windows, run, shipped
 from _pack import import_pack
 from torch import Tensor
 from tqdm import tqdm
@@ -27,8 +27,6 @@ from animatelcm.layout.keyframes import Keyframe  # noqa: E402 - likewise
 from animatelcm.layout.parse import write_layout  # noqa: E402 - likewise
 
 LAST = scenes.FRAMES - 1
-WINDOWS = {"length": 16, "overlap": 2, "loop": False, "repeat_noise": 1.0, "stride": 1}
-WINDOWS |= {"windows": "from afar", "weights": "pyramid"}
 MARGIN = 0.02  # between the path and the picture's edge
 # Keyframes of each path: the frame, where the box is between the left and the right, the top and the bottom, the easing
 PATHS = {
@@ -78,9 +76,7 @@ def led(server: Server, prompt: str, layout: Layout) -> Tensor:
     change(graph, "AnimateLCMLayout", text=write_layout(layout))
     for kind in ("AnimateLCMLayoutHints", "AnimateLCMEmptyLatent"):
         change(graph, kind, frames=1 + layout.boxes[0].keyframes[-1].frame)
-    change(graph, "AnimateLCMSampler", model=["windows", 0])  # which leave 16 frames as they are
-    (apply,) = (id for id, node in graph.items() if node["class_type"] == "AnimateLCMApply")
-    graph["windows"] = {"class_type": "AnimateLCMLongClip", "inputs": WINDOWS | {"model": [apply, 0]}}
+    in_windows(graph)
     prompt_of(graph)["text"] = prompt
     return run(server, graph)
 

@@ -5,7 +5,8 @@ What should stand still may not move, and what moves should move evenly. Beside 
 (up to the motion module's 64), and what people use today, fixed windows that overlap by 4, each frame with its own
 noise; through ComfyUI's own node too, where its version can do it.
 
-    python dev.py benchmark joining --prompts 8 --seeds 1     a part of it; what was measured before is kept in --cells
+    python dev.py benchmark joining                           what was measured of these weights is not measured again
+    python dev.py benchmark joining --prompts 8 --seeds 1     a part of it
     python dev.py benchmark joining --ideas                   other windows and other noise too
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _pack import import_pack
+from _pack import ROOT, import_pack
 from torch import Tensor
 from tqdm import tqdm
 
@@ -35,6 +36,7 @@ from animatelcm.sampling.windows import WindowPlan, shares, windows  # noqa: E40
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode  # noqa: E402 - likewise
 
 LENGTH = 16
+CELLS = ROOT / "benchmarks" / "results" / "joining.jsonl"
 STILL = len(scenes.DIRECTIONS)  # the movement that is none
 OURS = "this pack"
 TODAY = "fixed, overlap 4, own noise"
@@ -72,6 +74,7 @@ class Cell:
     """What was measured of one clip; pixels of 64.
 
     Attributes:
+        weights: fingerprint of the mini family's files.
         strategy: its name.
         frames: of the clip.
         prompt: number of the prompt; `still` whether it asks for no movement.
@@ -86,6 +89,7 @@ class Cell:
         area: the same of the area, as a share of it.
     """
 
+    weights: str
     strategy: str
     frames: int
     prompt: int
@@ -111,7 +115,7 @@ def main() -> None:
     family = Family()
     asked = prompts(arguments.prompts)
     wanted = STRATEGIES | (IDEAS if arguments.ideas else {})
-    cells = read(arguments.cells)
+    cells = [cell for cell in read(arguments.cells) if cell.weights == family.weights]
     known = {(cell.strategy, cell.frames, cell.prompt, cell.seed) for cell in cells}
     chosen = {name: wanted[name] for name in arguments.only or wanted}
     for turn in tqdm([*turns(chosen, arguments)], disable=None):
@@ -129,7 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, nargs="+", default=[LENGTH, 64, 256])
     parser.add_argument("--ideas", action="store_true", help="other windows and other noise, too")
     parser.add_argument("--only", nargs="+", metavar="STRATEGY", help="some of the strategies")
-    parser.add_argument("--cells", type=Path, default=Path("joining.jsonl"), help="file of what was measured")
+    parser.add_argument("--cells", type=Path, default=CELLS, help="file of what was measured")
     return parser.parse_args()
 
 
@@ -201,6 +205,7 @@ def measured(
     elsewhere = torch.ones(len(steps), dtype=torch.bool)
     elsewhere[at] = False
     return Cell(
+        family.weights,
         name,
         frames,
         prompt,
@@ -261,8 +266,10 @@ def read(path: Path) -> list[Cell]:
 
 
 def keep(path: Path, cell: Cell) -> None:
+    row = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(cell).items()}
+    path.parent.mkdir(exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps(asdict(cell)) + "\n")
+        file.write(json.dumps(row) + "\n")
 
 
 def table(cells: list[Cell], all_cells: list[Cell]) -> str:
