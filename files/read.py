@@ -7,8 +7,8 @@ import pickle
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -46,28 +46,25 @@ class ModelFile:
         path: of the file.
         expected: what the caller wanted, for messages: "a LoRA for SD1.5".
         headers: type, shape and place of each tensor, by its name in the file.
-        metadata: what a .safetensors file says beside its tensors.
     """
 
     path: Path
     expected: str
     headers: Mapping[str, TensorHeader]
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def refusal(self, what: str, remedy: str = AGAIN) -> ModelFileError:
         """Return the error that says of this file `what` it is, what was expected, and what to do."""
         return refusal(self.path.name, what, self.expected, remedy)
 
-    def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Read tensors, all or those of `names`, into memory of their own.
+    def tensors(self) -> dict[str, Tensor]:
+        """Read all tensors into memory of their own.
 
         Raises:
             ModelFileError: if the file was cut off since it was opened.
         """
-        chosen = self.headers if names is None else list(names)
         try:
             with self.path.open("rb") as file:
-                return {name: load(file, self.headers[name]) for name in chosen}
+                return {name: load(file, header) for name, header in self.headers.items()}
         except EOFError as error:
             raise self.refusal("changed while it was read", "Try again once it is written.") from error
 
@@ -102,8 +99,7 @@ def open_model(path: str | Path, expected: str) -> ModelFile:
     """
     path = Path(path)
     try:
-        headers, metadata = _read_headers(path)
-        plain = _check(headers, path.stat().st_size)
+        headers = _check(_read_headers(path), path.stat().st_size)
     except UnreadableError as error:
         raise refusal(path.name, error.what, expected, error.remedy) from error
     except pickle.UnpicklingError as error:
@@ -111,11 +107,11 @@ def open_model(path: str | Path, expected: str) -> ModelFile:
         raise refusal(path.name, what, expected, f"{AGAIN[:-1]}, or a .safetensors version of it.") from error
     except DAMAGE as error:
         raise refusal(path.name, "is damaged or was not downloaded completely", expected) from error
-    return ModelFile(path, expected, plain, metadata)
+    return ModelFile(path, expected, headers)
 
 
-def _read_headers(path: Path) -> tuple[Headers, dict[str, str]]:
-    """Return the headers and the metadata of a file, as it says them."""
+def _read_headers(path: Path) -> Headers:
+    """Return the headers of a file, as it says them."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe would never answer
         raise UnreadableError("is not a file", "Choose a file.")
@@ -125,7 +121,7 @@ def _read_headers(path: Path) -> tuple[Headers, dict[str, str]]:
         if kind is Format.SAFETENSORS:
             return read_safetensors_header(file, status.st_size)
         read = read_zip_headers if kind is Format.ZIP else read_legacy_headers
-        return read(file, status.st_size), {}
+        return read(file, status.st_size)
 
 
 def _check(headers: Headers, size: int) -> dict[str, TensorHeader]:

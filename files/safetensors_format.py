@@ -31,8 +31,8 @@ DTYPES = {
 }
 
 
-def read_safetensors_header(file: BinaryIO, size: int) -> tuple[dict[str, TensorHeader | NotPlain], dict[str, str]]:
-    """Return the headers of the tensors by name, and the metadata.
+def read_safetensors_header(file: BinaryIO, size: int) -> dict[str, TensorHeader | NotPlain]:
+    """Return the headers of the tensors by name.
 
     Args:
         file: at its beginning.
@@ -47,11 +47,12 @@ def read_safetensors_header(file: BinaryIO, size: int) -> tuple[dict[str, Tensor
         raise ValueError(f"a header of {size_in_words(length)}")
     content = json.loads(file.read(length))
     start = 8 + length
-    metadata = {str(key): str(value) for key, value in dict(content.pop(METADATA, {})).items()}
+    if not isinstance(content.pop(METADATA, {}), dict):
+        raise TypeError("metadata that is no dictionary")
     end = start + max((entry["data_offsets"][1] for entry in content.values()), default=0)
     if size < end:
         raise UnreadableError(f"is damaged or cut off: it has {size_in_words(size)} of {size_in_words(end)}")
-    return {name: _header(entry, start) for name, entry in content.items()}, metadata
+    return {name: _header(entry, start) for name, entry in content.items()}
 
 
 def _header(entry: dict[str, Any], start: int) -> TensorHeader | NotPlain:

@@ -3,15 +3,11 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ..motion.attach import motion_config_of
+from ..motion.attach import check_window, motion_config_of
 from ..sampling.long_clip import attach_windows
 from ..sampling.windows import LAYOUTS, WEIGHTS, WindowPlan
 from .checked import checked
 from .compatibility import known
-
-
-class LongClipError(ValueError):
-    """Windows and a motion module do not fit each other."""
 
 
 @checked
@@ -101,16 +97,7 @@ class AnimateLCMLongClip(io.ComfyNode):
         weights: str,
         stride: int,
     ) -> io.NodeOutput:
-        check_length(model, length)
+        if config := motion_config_of(model):
+            check_window(length, config)
         plan = WindowPlan(length, overlap, loop, windows, stride, weights)
         return io.NodeOutput(attach_windows(model, plan, repeat_noise))
-
-
-def check_length(model: ModelPatcher, length: int) -> None:
-    """Refuse windows longer than the position encoding."""
-    config = motion_config_of(model)
-    if config is not None and length > config.max_frames:
-        raise LongClipError(
-            f"Windows have {length} frames, and the motion module has positions for {config.max_frames}. Choose a "
-            f"length of {config.max_frames} or fewer; 16 is what motion modules are trained on."
-        )

@@ -99,11 +99,14 @@ def test_a_model_of_no_known_kind_is_told_by_its_tensors(write: Write) -> None:
         read_lora(write({"something": numbers(4, 4)}))
 
 
+RAN = "pickled_code_ran"  # a folder that it makes
+
+
 class Code:
     """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("/tmp/animatelcm_test_pickled_code_ran",)
+        return os.mkdir, (RAN,)
 
 
 CUT_OFF = safetensors.torch.save(LORA)
@@ -133,11 +136,14 @@ PICKLED: dict[str, Any] = {
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 @pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt"])
-def test_what_is_no_model_is_refused_in_one_message(write: Write, content: bytes, name: str) -> None:
+def test_what_is_no_model_is_refused_in_one_message(
+    write: Write, content: bytes, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelFileError) as refused:
         read_lora(write(content, name))
     assert_says_what_and_what_to_do(str(refused.value), name)
-    assert not Path("/tmp/animatelcm_test_pickled_code_ran").exists()
+    assert not Path(RAN).exists()
 
 
 @pytest.mark.parametrize("content", PICKLED.values(), ids=PICKLED)

@@ -4,6 +4,7 @@ Where frames do not see each other (an image model), a clip in windows is the cl
 has to follow it. Where they do, a window is a short clip of its own.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,8 @@ import comfy.samplers
 import comfy.utils
 import pytest
 import torch
-from animatelcm.nodes.long_clip import AnimateLCMLongClip, LongClipError, check_length
+from animatelcm.motion.attach import MotionModelError
+from animatelcm.nodes.long_clip import AnimateLCMLongClip
 from animatelcm.nodes.preflight import with_mask_check
 from animatelcm.sampling.model_sampling import consistency_sampler
 from animatelcm.sampling.noise import held, initial_noise, repeated
@@ -382,9 +384,12 @@ def test_the_model_itself_is_not_changed(base: ModelPatcher) -> None:
     assert not base.wrappers.get(WrappersMP.PREPARE_SAMPLING)
 
 
-def test_windows_longer_than_the_motion_modules_positions_are_refused(apply: Callable[..., ModelPatcher]) -> None:
-    with pytest.raises(LongClipError, match="Windows have 65 frames, and the motion module has positions for 64"):
-        check_length(apply(), 65)
+def test_windows_longer_than_the_motion_modules_positions_are_refused(
+    apply: Callable[..., ModelPatcher], motion: ModelPatcher
+) -> None:
+    motion.model.config = dataclasses.replace(motion.model.config, max_frames=24)  # as the first motion modules have
+    with pytest.raises(MotionModelError, match="windows have 25 frames, and the motion module has positions for 24"):
+        long(apply(), length=25)
 
 
 def test_an_overlap_of_whole_windows_is_refused(base: ModelPatcher) -> None:
