@@ -50,9 +50,9 @@ class Family:
         encoded: list[list[Any]] = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
         return encoded
 
-    def sampled(self, model: Any, conditioning: list[list[Any]], frames: int, seed: int) -> Tensor:
-        """The latents of a clip, (frames, 4, 8, 8)."""
-        latent = {"samples": torch.zeros(frames, 4, 8, 8)}
+    def sampled(self, model: Any, conditioning: list[list[Any]], frames: int, seed: int, size: int = 8) -> Tensor:
+        """The latents of a clip, (frames, 4, size, size)."""
+        latent = {"samples": torch.zeros(frames, 4, size, size)}
         return AnimateLCMSampler.execute(model, conditioning, latent, seed, STEPS, 1.0, 1.0)[0]["samples"]
 
     def decoded(self, latents: Tensor) -> Tensor:
