@@ -222,6 +222,9 @@ def photograph_nodes(page: "Page") -> None:
     places = {"AnimateLCMSampler": (0, 0), "CheckpointLoaderSimple": (0, 300), "AnimateLCMDecodeToVideo": (380, 0)}
     lay_out(page, decode_to_video(), places)
     photograph(page, HELP / "decode_to_video.png", *places)
+    places = {"AnimateLCMApply": (0, 0), "AnimateLCMCompile": (420, 0), "AnimateLCMSampler": (800, 0)}
+    lay_out(page, compiled(), places)
+    photograph(page, HELP / "compile.png", *places)
     photograph_layouts(page)
 
 
@@ -297,6 +300,13 @@ def decode_to_video() -> Graph:
     graph = {number: node for number, node in changed().items() if int(number) < 7}
     told = {"latent": ["6", 0], "vae": ["1", 2]}
     return graph | {"10": {"class_type": "AnimateLCMDecodeToVideo", "inputs": told}}
+
+
+def compiled() -> Graph:
+    """The shipped graph with a compiled model."""
+    graph = changed(AnimateLCMSampler={"model": ["10", 0]})
+    told = {"model": ["3", 0], "compiled": "motion module"}
+    return graph | {"10": {"class_type": "AnimateLCMCompile", "inputs": told}}
 
 
 def image_to_video() -> Graph:

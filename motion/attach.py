@@ -26,6 +26,8 @@ from .checkpoint import read_motion_module
 from .config import MotionConfig
 from .hooks import HUNG, Note, Ran, Residual, hung
 from .position import sinusoid
+from .regions import KEY as REGIONS
+from .regions import Regions, call
 from .transformer import MotionModule
 from .weights import Weight, of_frames
 
@@ -137,11 +139,12 @@ class MotionResidual:
         """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
         unet, motion, options = executor.class_obj.diffusion_model, motion_of(executor), transformer_options or {}
         compiled = is_compiled(unet, options)
+        regions = None if compiled else regions_of(options)
         if not isinstance(self.gamma, Tensor) and self.gamma == 0 and not compiled:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         frames, ran = frames_of_call(options, x), Ran()
         check_frames(len(frames.window), motion.config)
-        residuals = list(self.residuals(motion, frames.numbers, ran, x.device, compiled))
+        residuals = list(self.residuals(motion, frames.numbers, ran, x.device, compiled, regions))
         hooks = zip(places(unet, motion.config), residuals, strict=True)
         with hung([(unet.input_blocks[0][0], Note(ran.unet)), *hooks]):
             more = kwargs | HUNG if compiled else kwargs
@@ -150,23 +153,37 @@ class MotionResidual:
         return output
 
     def residuals(
-        self, motion: MotionModule, frames: tuple[int, ...], ran: Ran, device: torch.device, compiled: bool
+        self,
+        motion: MotionModule,
+        frames: tuple[int, ...],
+        ran: Ran,
+        device: torch.device,
+        compiled: bool,
+        regions: Regions | None,
     ) -> Iterator[Residual]:
-        """Yield the hook of each temporal transformer; for a compiled UNet with its numbers as tensors.
+        """Yield the hook of each temporal transformer; where it or the UNet is compiled, with its numbers as tensors.
 
-        There gamma may be 0 as well: that is the same graph as any other gamma's.
+        On a compiled UNet gamma may be 0 as well: that is the same graph as any other gamma's.
         """
         gamma, scale = of_frames(self.gamma, frames, device), of_frames(self.scale, frames, device)
-        if compiled:
+        tensors = compiled or regions is not None
+        if tensors:
             gamma, scale = (torch.as_tensor(weight, device=device) for weight in (gamma, scale))
         for block, channels in zip(motion.blocks(), widths(motion.config), strict=True):
-            position = sinusoid(len(frames), channels, torch.float32, device) if compiled else None
-            yield Residual(block, len(frames), gamma, scale, position, ran.motion)
+            position = sinusoid(len(frames), channels, torch.float32, device) if tensors else None
+            run = block if regions is None else regions.of(call, block)
+            yield Residual(run, len(frames), gamma, scale, position, ran.motion)
 
 
 def is_compiled(unet: Any, options: dict[str, Any]) -> bool:
     """Whether a UNet call goes through torch.compile: by a wrapper that is yet to come, or one that came before."""
     return hasattr(unet, "_orig_mod") or COMPILE_KEY in wrappers_of(options, WrappersMP.APPLY_MODEL)
+
+
+def regions_of(options: dict[str, Any]) -> Regions | None:
+    """Return the regions that 'AnimateLCM Compile' compiles of this model, or None where it is not used."""
+    wrappers = wrappers_of(options, WrappersMP.APPLY_MODEL).get(REGIONS)
+    return wrappers[0].regions if wrappers else None
 
 
 def caches(options: dict[str, Any]) -> bool:

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .transformer import TemporalTransformer
 from .weights import Weight, at_places
 
 HUNG = {"animatelcm_hung": True}  # what a compiled UNet is called with beside its own arguments
@@ -57,15 +56,15 @@ class Residual:
     """A hook that adds one temporal transformer behind its layer.
 
     Attributes:
-        block: the temporal transformer.
+        block: the temporal transformer, or what runs it compiled.
         frames: per clip.
-        gamma: weight of the residual; a tensor on a compiled UNet.
+        gamma: weight of the residual; a tensor where anything is compiled.
         scale: of the attention's scores; likewise.
-        position: see `TemporalTransformer.forward`; given on a compiled UNet, which would compute it in every call.
+        position: see `TemporalTransformer.forward`; given to what is compiled, which would compute it in every call.
         ran: gets an entry.
     """
 
-    block: TemporalTransformer
+    block: Callable[..., Tensor]
     frames: int
     gamma: Weight
     scale: Weight

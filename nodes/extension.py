@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .apply import AnimateLCMApply
+from .compile import AnimateLCMCompile
 from .custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
 from .decode_to_video import AnimateLCMDecodeToVideo
 from .empty_latent import AnimateLCMEmptyLatent
@@ -52,4 +53,5 @@ class AnimateLCMExtension(ComfyExtension):
             AnimateLCMPromptSchedule,
             AnimateLCMLongClip,
             AnimateLCMDecodeToVideo,
+            AnimateLCMCompile,
         ]

@@ -1,6 +1,5 @@
 """Moving workflows from AnimateDiff-Evolved: what the page asks the server, and what ComfyUI replaces by itself."""
 
-import sys
 from typing import Any
 
 from aiohttp import web
@@ -10,16 +9,16 @@ from ..migration.graph import GraphError
 from ..migration.move import move
 from ..migration.report import as_json
 from ..migration.table import ADE, drop_in
+from .running import running_server
 
 PATH = "/animatelcm/move"  # asked by web/move.js
 
 
 def register_route() -> None:
-    """Let the page ask what becomes of its graph. Where nothing serves (tests), nothing happens."""
-    program = sys.modules.get("server")  # never imported: it is what runs us, or is not there
-    instance = getattr(getattr(program, "PromptServer", None), "instance", None)
-    if instance is not None and not any(route.path == PATH for route in instance.routes):
-        instance.routes.post(PATH)(answer_move)
+    """Let the page ask what becomes of its graph."""
+    server = running_server()
+    if server is not None and not any(route.path == PATH for route in server.routes):
+        server.routes.post(PATH)(answer_move)
 
 
 async def answer_move(request: web.Request) -> web.Response:

@@ -1,54 +1,36 @@
-"""A model that ComfyUI's TorchCompileModel compiles gives the clip of the eager one, and is compiled once.
-
-With a small UNet: what is compiled is the same, and what takes long is to compile it.
-"""
+"""A model that ComfyUI's TorchCompileModel compiles gives the clip of the eager one, and is compiled once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import comfy.patcher_extension
-import comfy.sd
-import comfy.supported_models
 import pytest
 import torch
 import torch._dynamo.testing
 from animatelcm.motion.attach import MotionModelError, attach_motion, check_all_ran
 from animatelcm.motion.attach_image import Pictures, attach_pictures
-from animatelcm.motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
 from animatelcm.motion.hooks import Ran
-from animatelcm.motion.transformer import MotionModule
 from animatelcm.motion.weights import weight_over
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 from torch import Tensor
 
-from .comfy_model import CONTEXT, SIZE, build_model, hooks, sample
-from .conftest import fill
+from .comfy_model import SIZE, hooks, sample
+from .smallest import PLACES, assert_same, smallest_model, smallest_motion, with_lora
 
-UNET = {"num_res_blocks": [1], "channel_mult": (1,), "transformer_depth": [1], "transformer_depth_middle": 0}
-UNET |= {"transformer_depth_output": [1, 1]}
-ENCODER = ImageEncoderConfig((ResidualConfig(32),), levels=1)
-CONFIG = MotionConfig((32,), (32,), 32, down_modules=1, up_modules=2, image_encoder=ENCODER)
-PLACES = 4
 LATENT = torch.randn(1, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(8))
-LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-
 Counter = torch._dynamo.testing.CompileCounter
 Attach = Callable[[ModelPatcher], ModelPatcher]
 
 
 @pytest.fixture(scope="module")
 def base() -> ModelPatcher:
-    model = build_model(**UNET)
-    fill(model.model, seed=2)
-    return model
+    return smallest_model()
 
 
 @pytest.fixture(scope="module")
 def motion() -> ModelPatcher:
-    cpu = torch.device("cpu")
-    return ModelPatcher(fill(MotionModule(CONFIG), seed=1), cpu, cpu)
+    return smallest_motion()
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +48,6 @@ def counter() -> Any:
 
 def compiled(model: ModelPatcher, backend: Any) -> ModelPatcher:
     return TorchCompileModel.execute(model, backend)[0]
-
-
-def with_lora(model: ModelPatcher, strength: float) -> ModelPatcher:
-    lora = {f"{LAYER}.lora_up.weight": torch.ones(32, 1), f"{LAYER}.lora_down.weight": torch.ones(1, CONTEXT)}
-    return comfy.sd.load_lora_for_models(model, None, lora, strength, 0.0)[0]
-
-
-def assert_same(found: Tensor, expected: Tensor) -> None:
-    assert float((found - expected).norm() / expected.norm()) <= 1e-4
 
 
 @pytest.fixture(params=["before", "after"])

@@ -137,6 +137,7 @@ INPUTS = {
         "picture": None,
         "audio": None,
     },
+    "AnimateLCMCompile": {"model": None, "compiled": "motion module"},
 }
 OUTPUTS = {
     "AnimateLCMLoadMotionModule": ["motion_module"],
@@ -158,6 +159,7 @@ OUTPUTS = {
     "AnimateLCMPromptSchedule": ["conditioning"],
     "AnimateLCMLongClip": ["model"],
     "AnimateLCMDecodeToVideo": [],
+    "AnimateLCMCompile": ["model"],
 }
 OPTIONAL = {
     ("AnimateLCMSaveVideo", "audio"),
