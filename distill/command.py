@@ -59,8 +59,8 @@ def parse() -> argparse.Namespace:
 def train_on_sd15(stages: list[str], path: Path) -> None:
     """Train one stage; `accelerate launch -m distill` spreads it over GPUs and machines."""
     from .sd15.config import ConfigError, read_config  # needs packages that the mini family does without
-    from .sd15.data import DataError
     from .sd15.engine import train
+    from .sd15.index import DataError
 
     try:
         config = read_config(path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .frames import VideoError
+from .part import Part, first_bytes
 
 HEAD = 1 << 16  # bytes to look at: a colour profile may precede what makes a WebP or a PNG an animation
 READABLE = "MP4, WebM, MOV, MKV, AVI, GIF, animated WebP or PNG, MPEG, WMV, FLV or OGV"
@@ -56,14 +57,13 @@ OTHERS = {
 }
 
 
-def container_of(path: Path) -> Container:
-    """Return what kind of video a file is, whatever its name says.
+def container_of(path: Path | Part) -> Container:
+    """Return what kind of video a file, or a part of one, is, whatever its name says.
 
     Raises:
         VideoError: if it is none; the message says what it is, as far as that shows.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    head = first_bytes(path, HEAD)
     for start, container in CONTAINERS.items():
         if re.match(start, head, re.DOTALL):
             return container

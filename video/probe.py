@@ -8,6 +8,7 @@ from pathlib import Path
 from .container import Container, container_of
 from .ffmpeg import REMEDY, executable, ffmpeg, without_origin
 from .frames import VideoError
+from .part import Part, address, protocols
 
 MAX_PIXELS = 8192 * 4320  # of one picture: the largest that cameras make
 # Those of films, of cameras and editors, and of pictures that move
@@ -74,11 +75,11 @@ class Description:
     sound: SoundStream | None
 
 
-def describe(path: Path, still_wanted: Callable[[], None] = lambda: None) -> Description:
+def describe(path: Path | Part, still_wanted: Callable[[], None] = lambda: None) -> Description:
     """Return what a video says of itself.
 
     Args:
-        path: a file that exists.
+        path: a file that exists, or a part of one.
         still_wanted: called while ffmpeg looks at it; it may raise to stop.
 
     Raises:
@@ -95,14 +96,26 @@ def describe(path: Path, still_wanted: Callable[[], None] = lambda: None) -> Des
     return Description(options, container.late, _pictures(path, container, lines), _seconds(lines), _sound(lines))
 
 
-def source(path: Path, container: Container) -> tuple[str, ...]:
+def measured_seconds(description: Description, still_wanted: Callable[[], None] = lambda: None) -> float:
+    """Return how many seconds a video's pictures last, to a few of them, by their times; none is decoded.
+
+    For files that do not say, as those that were recorded or streamed without an end.
+    """
+    packets = ["-map", "0:V:0", "-c", "copy", "-f", "null", "-progress", "-", "-"]
+    with ffmpeg(["-v", "error", "-nostdin", *description.source, *packets], still_wanted) as counting:
+        said = counting.read(1 << 20).decode(errors="replace")
+    times = re.findall(r"^out_time_us=(\d+)$", said, re.MULTILINE)
+    return int(times[-1]) / 1e6 if times else 0.0
+
+
+def source(path: Path | Part, container: Container) -> tuple[str, ...]:
     """Return ffmpeg's options to open a file as that kind of container, without opening any other file for it."""
-    only = ("-protocol_whitelist", "file", "-format_whitelist", container.demuxer)
+    only = ("-protocol_whitelist", protocols(path), "-format_whitelist", container.demuxer)
     limits = ("-max_pixels", f"{MAX_PIXELS}", "-threads", "4")  # each thread of a decoder holds pictures
-    return (*only, *limits, "-f", container.demuxer, "-i", f"file:{path.absolute()}")
+    return (*only, *limits, "-f", container.demuxer, "-i", address(path))
 
 
-def _pictures(path: Path, container: Container, lines: list[str]) -> Pictures:
+def _pictures(path: Path | Part, container: Container, lines: list[str]) -> Pictures:
     streams = [line for line in lines if re.match(r"  Stream #0:\d+.*?: Video: ", line)]
     described = next((line for line in streams if "(attached pic)" not in line), "")
     _check_claims(path, lines)
@@ -119,7 +132,7 @@ def _pictures(path: Path, container: Container, lines: list[str]) -> Pictures:
     return Pictures(codec, width, height, _rate(described), _assumed_matrix(described, width, height))
 
 
-def _check_claims(path: Path, lines: list[str]) -> None:
+def _check_claims(path: Path | Part, lines: list[str]) -> None:
     """Refuse pictures that are too large, those that ffmpeg did not make for that reason among them."""
     for width, height in re.findall(r"(?:Picture size |: Video: .*?, )(\d+)x(\d+)\b", "\n".join(lines)):
         if int(width) * int(height) > MAX_PIXELS:

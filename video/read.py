@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .ffmpeg import ffmpeg, without_origin
 from .frames import VideoError
+from .part import Part
 from .probe import Description, describe
 
 
@@ -24,6 +25,8 @@ class Excerpt:
         every: 1 reads each frame, 2 every second one, and so on.
         width: in pixels, of what is returned; the middle of the picture is used.
         height: in pixels.
+        fps: frames a second that the video is brought to first, by leaving frames out or showing them again; None
+            leaves it as it is.
 
     Raises:
         VideoError: if one of these is no number, or none that makes sense.
@@ -34,6 +37,7 @@ class Excerpt:
     every: int
     width: int
     height: int
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and self.start >= 0):
@@ -41,6 +45,8 @@ class Excerpt:
         for name in ("frames", "every", "width", "height"):
             if not getattr(self, name) >= 1:
                 raise VideoError(f"{name} of an excerpt is {getattr(self, name)}. Expected 1 or more.")
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise VideoError(f"The rate of an excerpt is {self.fps:g}. Expected frames a second, more than 0.")
 
 
 def read_video(
@@ -60,7 +66,16 @@ def read_video(
     Raises:
         VideoError: if the file is no video, or ends before the excerpt.
     """
-    description = describe(path, lambda: on_frame(0, excerpt.frames))
+    return read_excerpt(path, describe(path, lambda: on_frame(0, excerpt.frames)), excerpt, on_frame)
+
+
+def read_excerpt(
+    path: Path | Part,
+    description: Description,
+    excerpt: Excerpt,
+    on_frame: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Tensor, float]:
+    """As `read_video`, of a file, or a part of one, that was described before."""
     frames = empty_frames(excerpt)
     done = 0
     size = excerpt.height * excerpt.width * 3
@@ -73,7 +88,7 @@ def read_video(
             decoder.finish()
             raise VideoError(nothing_read(path, excerpt, description, decoder.log()))
     frames.resize((done, *frames.shape[1:]), refcheck=False)  # in place: a copy would need the memory twice
-    return torch.from_numpy(frames), description.pictures.fps / excerpt.every
+    return torch.from_numpy(frames), (excerpt.fps or description.pictures.fps) / excerpt.every
 
 
 def empty_frames(excerpt: Excerpt) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
@@ -99,10 +114,19 @@ def arguments(description: Description, excerpt: Excerpt) -> list[str]:
     # Leaving frames out without -fps_mode, ffmpeg would fill the gaps with copies
     raw = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     sought = max(0.0, excerpt.start - description.late)
-    chosen = f"trim=start={excerpt.start - sought:.3f},framestep={excerpt.every}"
-    filters = ["-vf", f"{chosen},{scaling(description, excerpt.width, excerpt.height)}"]
+    begun = f"trim=start={excerpt.start - sought:.3f}"
+    chosen = [begun, *resampling(description, excerpt.fps), f"framestep={excerpt.every}"]
+    filters = ["-vf", ",".join((*chosen, scaling(description, excerpt.width, excerpt.height)))]
     seek = ["-ss", f"{sought:.3f}"] if sought else []  # even looking for the beginning makes some formats fail
     return ["-v", "error", "-nostdin", *seek, *description.source, *select, *filters, *raw]
+
+
+def resampling(description: Description, fps: float | None) -> list[str]:
+    """Return ffmpeg's filters that take the frame nearest to each moment of a rate, from the first frame on."""
+    if fps is None:
+        return []
+    half = 0.5 / description.pictures.fps if description.pictures.fps else 0.0  # of a frame, so that ties are none
+    return [f"setpts=PTS-STARTPTS-{half:.6f}/TB", f"fps={fps}:round=up"]
 
 
 def scaling(description: Description, width: int, height: int) -> str:
@@ -114,7 +138,7 @@ def scaling(description: Description, width: int, height: int) -> str:
     return f"{middle},scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int{colours},setsar=1"
 
 
-def nothing_read(path: Path, excerpt: Excerpt, description: Description, log: list[str]) -> str:
+def nothing_read(path: Path | Part, excerpt: Excerpt, description: Description, log: list[str]) -> str:
     """Why there is no frame, for people."""
     if excerpt.start > 0 and not log:
         length = f", and is {description.seconds:g} seconds long" if description.seconds else ""

@@ -29,7 +29,7 @@ class Data(Section):
             several. Each clip or image has its caption beside it, under the same name with the suffix .txt.
         width, height: in pixels, multiples of 64; the middle of what is larger, scaled, is used.
         frames: per clip.
-        every_nth: how many of a video's frames a frame of a clip stands for.
+        fps: frames of a clip in a second of its video (8: AnimateDiff's); videos with fewer are left out.
         caption_dropout: share of the captions that are left out.
         workers: processes that read.
     """
@@ -38,7 +38,7 @@ class Data(Section):
     width: Annotated[int, Field(gt=0, multiple_of=64)] = 512
     height: Annotated[int, Field(gt=0, multiple_of=64)] = 512
     frames: Positive = 16
-    every_nth: Positive = 4
+    fps: Annotated[float, Field(gt=0, le=240)] = 8.0
     caption_dropout: Share = 0.0
     workers: Annotated[int, Field(ge=0)] = 4
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from ..train import move_average
 from .config import Config, ConfigError
-from .data import Batch, Batches, Samples, find_entries
+from .data import Batch, Batches, Samples
+from .index import find_entries
 from .stages import Stage, build_stage, latent_shape
 
 CHECKPOINT = "step-*"
@@ -32,13 +33,13 @@ def train(config: Config) -> Path:
     Raises:
         ConfigError, DataError, ModelFileError: if something that the configuration names cannot be used.
     """
-    entries = find_entries(config.data.sources)
     training = config.training
     accelerator = Accelerator(
         mixed_precision=training.precision,
         gradient_accumulation_steps=training.accumulate,
         project_config=ProjectConfiguration(str(config.run)),
     )
+    index = find_entries(config.data.sources)
     set_seed(training.seed, device_specific=True)
     stage = build_stage(config)
     stage.given.to(accelerator.device, DTYPES[training.precision])
@@ -48,7 +49,7 @@ def train(config: Config) -> Path:
     prepared, optimizer = accelerator.prepare(stage, optimizer)
     run = Run(accelerator, config, stage, optimizer)
     run.resume()
-    samples = Samples(entries, config.data, stage.frames, training.seed)
+    samples = Samples(index, config.data, stage.frames, training.seed)
     batches = Batches(samples, training.batch, config.data.workers, run.rank, run.world, run.place.taken[run.rank])
     shown = shown_batch(samples, config) if accelerator.is_main_process else None
     with run.logs() as logs:

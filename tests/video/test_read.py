@@ -85,6 +85,21 @@ def test_the_frames_asked_for_are_read(video: Path, excerpt: dict[str, float], e
     assert fps == pytest.approx(FPS / excerpt.get("every", 1), rel=0.05)  # a GIF counts hundredths of a second
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])  # mkv's times are whole milliseconds
+@pytest.mark.parametrize(
+    ("rate", "fps", "start"),
+    [(8.0, 8.0, 0.3), (24.0, 24.0, 0.0), (16.0, 8.0, 0.3), (24.0, 8.0, 0.1), (25.0, 8.0, 0.0), (8.0, 12.0, 0.0)],
+)
+def test_a_rate_is_reached_by_the_frames_nearest_to_its_moments(
+    tmp_path: Path, rate: float, fps: float, start: float, suffix: str
+) -> None:
+    write_video(tmp_path / "written.mp4", numbered(22), VideoSettings(rate, 100))
+    ffmpeg("-i", tmp_path / "written.mp4", "-c", "copy", tmp_path / f"clip.{suffix}")
+    clip, found = read(tmp_path / f"clip.{suffix}", start=start, frames=4, fps=fps)
+    assert found == fps
+    assert numbers(clip) == [math.ceil(start * rate) + math.floor(n * rate / fps + 0.5) for n in range(4)]
+
+
 def test_room_that_a_short_video_did_not_need_is_given_back(video: Path) -> None:
     clip, _ = read(video, frames=1000)
     assert clip.untyped_storage().nbytes() == 16 * HEIGHT * WIDTH * 3 * 4
@@ -120,6 +135,12 @@ def test_the_middle_is_shown_at_the_size_asked_for(tmp_path: Path, width: int, h
     shown = min(1.0, width / height * HEIGHT / (aspect * WIDTH))  # of the picture's width
     columns = 0.5 + shown * ((torch.arange(width) + 0.5) / width - 0.5)
     torch.testing.assert_close(clip[0, :, :, 1].mean(0), columns, atol=1.5 / WIDTH + 3 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("fps", [0.0, -8.0, math.inf, math.nan])
+def test_a_rate_that_is_none_is_named(fps: float) -> None:
+    with pytest.raises(VideoError, match=r"The rate of an excerpt is .* more than 0"):
+        Excerpt(0.0, 1, 1, 8, 8, fps)
 
 
 @pytest.mark.parametrize("rate", [0.5, 24000 / 1001, 120.0, 1000.0, 1500.0, 2000.0])

@@ -1,8 +1,7 @@
 """A tiny SD1.5 as a diffusers folder, files to train on, and configurations that name them."""
 
-import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +92,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shard(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     """The same as a WebDataset shard."""
     path = tmp_path_factory.mktemp("shards") / "00000.tar"
-    with tarfile.open(path, "w") as tar:
-        for file in sorted(clips.iterdir()):
-            content = file.read_bytes()
-            member = tarfile.TarInfo(file.name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+    pack_shard(path, sorted(clips.iterdir()))
     return path
+
+
+def pack_shard(path: Path, files: Iterable[Path]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for file in files:
+            tar.add(file, file.name)
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +131,7 @@ def configured(
                     "width": SIZE,
                     "height": SIZE,
                     "frames": FRAMES,
-                    "every_nth": 2,
+                    "fps": 4,
                     "workers": 0,
                 },
                 "networks": {"base": str(folder), "motion": motion_file, "lora": lora_file, "rank": 4},

@@ -107,7 +107,7 @@ def test_a_finished_run_is_only_written_again(configured: Callable[..., Config])
     ("stage", "changes", "message"),
     [
         ("style", [], "is of the stage lcm_video, and style was asked for"),
-        ("lcm_video", [('"every_nth = 2"', ""), ("every_nth = 2", "every_nth = 50")], "None of the files can be read"),
+        ("lcm_video", [("fps = 4.0", "fps = 0.1")], "None of the files can be read"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(
@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_is_said_in_one_line(
 
 
 def test_training_imports_nothing_beyond_its_own_requirements() -> None:
-    for_other_things = ("comfy", "scipy", "matplotlib", "einops", "imageio_ffmpeg", "aiohttp", "websocket", "torchsde")
+    for_other_things = ("comfy", "scipy", "matplotlib", "einops", "av", "aiohttp", "websocket", "torchsde")
     code = f"""
 import sys, types
 sys.modules.update(dict.fromkeys({for_other_things}))
