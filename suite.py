@@ -24,7 +24,7 @@ PROCESSORS = (
 )
 COMPUTING = (
     "-m",
-    "not full_size and not every_graph and not server",
+    "not full_size and not every_graph and not inductor and not server",
     "--ignore=tests/test_dev.py",
     "--ignore=tests/test_style.py",
 )

@@ -111,6 +111,7 @@ def test_every_length_has_a_graph_however_many_there_are(model: ModelPatcher, co
     assert counter.frame_count == len(SIZES)
 
 
+@pytest.mark.inductor
 def test_inductor_gives_the_eager_clip(model: ModelPatcher, clip: Tensor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert_same(sample(attach_compiler(model, unet=True)), clip)
@@ -200,6 +201,7 @@ def test_a_compiler_that_fails_leaves_the_eager_clip_and_says_why(
     assert "run as they are" in told.message
 
 
+@pytest.mark.inductor
 def test_inductor_without_a_compiler_on_the_machine_leaves_the_eager_clip(
     model: ModelPatcher, clip: Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -113,6 +113,7 @@ def test_as_many_rows_in_other_clips_are_another_graph(base: ModelPatcher, motio
     assert counter.frame_count == 2
 
 
+@pytest.mark.inductor
 def test_inductor_gives_the_eager_clip(base: ModelPatcher, motion: ModelPatcher) -> None:
     made, eager = compiled(base, "inductor"), base
     for gamma in (0.0, 1.0, 0.5):
