@@ -4,7 +4,6 @@ from typing import Any
 
 import comfy.sample
 import comfy.utils
-import latent_preview
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
@@ -14,6 +13,7 @@ from .checked import checked
 from .compatibility import known
 from .inputs import denoise_input, steps_input
 from .preflight import check_before_sampling, check_finite, frame_numbers
+from .preview import clip_callback
 
 
 @checked
@@ -88,7 +88,7 @@ class AnimateLCMSampler(io.ComfyNode):
             positive if negative is None else negative,  # not evaluated at cfg 1
             samples,
             noise_mask=latent.get("noise_mask"),
-            callback=latent_preview.prepare_callback(model, steps),
+            callback=clip_callback(model, steps),
             disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
             seed=seed,
         )

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import comfy.cli_args
+import comfy.latent_formats
 import comfy.model_management
 import comfy.sd
+import comfy.utils
+import numpy as np
 import pytest
 import torch
 from animatelcm.nodes.custom_sampling import AnimateLCMSamplerSelect, AnimateLCMSigmas
@@ -128,6 +132,28 @@ def test_an_interrupt_stops_within_one_unet_call_and_the_next_run_is_right(apply
 
 
 # What does not fit is said before sampling
+
+
+@pytest.mark.parametrize("method", ["Latent2RGB", "NoPreviews"])
+def test_the_preview_shows_all_frames_at_every_step(
+    apply: Apply, sample: Sample, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(comfy.cli_args.args, "preview_method", comfy.cli_args.LatentPreviewMethod[method])
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda done, total, preview, **_: shown.append(preview))
+    video = sample(apply(), steps=3)
+    if method == "NoPreviews":
+        assert shown == [None] * 3
+        return
+    last = np.asarray(shown[-1][1])
+    columns, rows = (side // SIZE for side in shown[-1][1].size)
+    assert len(shown) == 3 and rows * columns >= FRAMES
+    factors = torch.tensor(comfy.latent_formats.SD15().latent_rgb_factors)
+    for frame, latent in enumerate(comfy.latent_formats.SD15().process_in(video)):
+        row, column = divmod(frame, columns)
+        found = last[row * SIZE : (row + 1) * SIZE, column * SIZE : (column + 1) * SIZE]
+        expected = ((torch.einsum("chw,cr->hwr", latent, factors) + 1) / 2).clamp(0, 1) * 255
+        assert np.abs(found - expected.numpy()).max() <= 1
 
 
 def test_a_model_without_motion_is_refused(base: ModelPatcher, sample: Sample) -> None:
