@@ -28,16 +28,19 @@ def migrate_file(path: Path, check: bool, in_place: bool) -> tuple[Report, Path 
         the report, and the file that was written; None where nothing was to be done, or to be written.
 
     Raises:
-        FileTroubleError: if there is no such file, it is no graph, or there is a file of the new name already.
+        FileTroubleError: if there is no such file, it is no graph, there is a file of the new name already, or none can
+            be written there.
     """
     text = _read(path)
     try:
         moved = move(json.loads(text))
+    except RecursionError:
+        raise FileTroubleError(f"{path} is nested deeper than any workflow.") from None
     except json.JSONDecodeError as error:
         raise FileTroubleError(f"{path} is no JSON: {error.msg} in line {error.lineno}.") from error
     except GraphError as error:
         raise FileTroubleError(f"{path}: {error}") from error
-    if check or not moved.report.findings:
+    if check or all(finding.stays for finding in moved.report.findings):
         return moved.report, None
     target = path if in_place else path.with_name(path.stem + SUFFIX)
     if target.exists() and not in_place:
@@ -83,5 +86,10 @@ def _as_text(document: Any, like: str) -> str:
 def _write(path: Path, text: str) -> None:
     """Write under another name and rename: nobody finds half a file."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        what = (error.strerror or str(error)).lower()
+        raise FileTroubleError(f"{path} cannot be written: {what}. Choose a folder that can be written to.") from error

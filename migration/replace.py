@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .draft import Draft, in_range
-from .flow import paths, sets_schedule
+from .flow import always_meets, sets_schedule
 from .graph import WORKS, Link, Node
 from .ours import KINDS, has
 from .report import Verdict
@@ -77,8 +77,7 @@ def _checkpoint(draft: Draft, node: Node, inputs: dict[str, Any]) -> dict[str, A
 
 def _has_no_say(draft: Draft, node: Node) -> bool:
     """Whether something behind a checkpoint loader sets the schedule of every sampler's model: ADE, or another node."""
-    ways = paths(draft.graph, Link(node.id, 0))
-    return all(any(sets_schedule(other) or _is_loader(other) for other in way) for way in ways)
+    return always_meets(draft.graph, Link(node.id, 0), lambda other: sets_schedule(other) or _is_loader(other))
 
 
 def _is_loader(node: Node) -> bool:

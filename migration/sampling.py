@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .draft import Draft
-from .flow import paths
+from .flow import ends
 from .graph import WORKS, Link, Node, Use
 from .ours import CFG_WIDGETS
 from .report import Verdict
@@ -77,8 +77,7 @@ def _read_guidance(draft: Draft, settings: Node, loader: Node) -> None:
     cfg = _cfg_of(draft, source)
     if cfg is None:
         return
-    for way in paths(draft.graph, Link(loader.id, 0)):
-        end = way[-1] if way else None
+    for end in ends(draft.graph, Link(loader.id, 0)):
         if end is not None and end.type in CFG_WIDGETS:
             draft.write(Use(end.id, "cfg"), cfg)
         elif end is None or not end.type.endswith(UNGUIDED):

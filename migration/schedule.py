@@ -4,7 +4,7 @@ from typing import Any
 
 from .draft import Draft
 from .families import Family
-from .flow import before, paths, sets_schedule
+from .flow import always_meets, before, ends, sets_schedule
 from .graph import Link, Node
 from .report import Verdict
 from .table import SCHEDULES
@@ -54,8 +54,7 @@ def with_schedule(draft: Draft, node: Node, sigma_schedule: str | None) -> Any:
 
 def overridden(draft: Draft, model: Link) -> bool:
     """Whether another node sets a schedule on every way from a model to a sampler."""
-    ways = list(paths(draft.graph, model))
-    return bool(ways) and all(any(sets_schedule(node) for node in way) for way in ways)
+    return any(True for _ in ends(draft.graph, model)) and always_meets(draft.graph, model, sets_schedule)
 
 
 def _chosen(draft: Draft, node: Node, family: Family) -> str:

@@ -1,5 +1,6 @@
 """`python dev.py migrate`: what is written where, and what is said."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def test_a_file_that_is_there_already_is_kept(tmp_path: Path) -> None:
         (b"<html>", "is no JSON: Expecting value in line 1."),
         (b"\x89PNG\r\n\x1a\n\xff", "cannot be read as text"),
         (b'{"a": 1}', "This is no graph of ComfyUI."),
+        (b"[" * 100_000, "is nested deeper than any workflow"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_and_the_next_is_moved(
@@ -100,3 +102,22 @@ def test_what_is_wrong_with_a_file_is_said_and_the_next_is_moved(
     assert migrate([wrong, path], check=False, in_place=False, say=said.append) == 1
     assert words in said[0] and str(wrong) in said[0]
     assert said[-1] == f"Wrote {tmp_path / 'dance.animatelcm.json'}"
+
+
+def test_where_nothing_can_be_written_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    path, said = saved(tmp_path, WORKFLOW), []
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert migrate([path], check=False, in_place=False, say=said.append) == 1
+    target = tmp_path / "dance.animatelcm.json"
+    assert said == [f"{target} cannot be written: read-only file system. Choose a folder that can be written to."]
+    assert [file.name for file in tmp_path.iterdir()] == ["dance.json"]
+
+
+def test_no_copy_is_written_where_every_node_stays(tmp_path: Path) -> None:
+    shown = {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}
+    path, said = saved(tmp_path, {"1": {"class_type": "ADE_CameraPoseBasic", "inputs": {}}, "2": shown}), []
+    assert migrate([path], check=False, in_place=False, say=said.append) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["dance.json"]
