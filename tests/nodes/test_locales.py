@@ -14,7 +14,8 @@ from animatelcm.nodes.extension import AnimateLCMExtension
 from comfy_api.latest import io
 
 ROOT = Path(__file__).resolve().parents[2]
-LANGUAGES = {"zh": r"[\u4e00-\u9fff]", "ja": r"[\u3041-\u30ff]"}  # with a letter of the language
+# With a letter of the language
+LANGUAGES = {"zh": r"[\u4e00-\u9fff]", "ja": r"[\u3041-\u30ff]", "ko": r"[\uac00-\ud7a3]"}
 EVERY = pytest.mark.parametrize("language", LANGUAGES)
 
 NODES = [node.GET_SCHEMA() for node in asyncio.run(AnimateLCMExtension().get_node_list())]
