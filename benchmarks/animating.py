@@ -21,8 +21,8 @@ from tqdm import tqdm
 import_pack()
 
 from animatelcm.comfyui_server import Server  # noqa: E402 - needs the name above
-from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.metrics import covered, measure  # noqa: E402 - likewise
+from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.metrics import covered, measure  # noqa: E402 - likewise
 from animatelcm.video.write import VideoSettings, write_video  # noqa: E402 - likewise
 
 LENGTHS = (scenes.FRAMES, 64)

@@ -20,8 +20,8 @@ from tqdm import tqdm
 import_pack()
 
 from animatelcm.comfyui_server import Server, prompt_of  # noqa: E402 - needs the name above
-from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.metrics import covered, measure  # noqa: E402 - likewise
+from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.metrics import covered, measure  # noqa: E402 - likewise
 from animatelcm.layout.boxes import Box, Layout  # noqa: E402 - likewise
 from animatelcm.layout.keyframes import Keyframe  # noqa: E402 - likewise
 from animatelcm.layout.parse import write_layout  # noqa: E402 - likewise

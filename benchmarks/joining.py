@@ -29,8 +29,8 @@ import_pack()
 
 import comfy.context_windows  # noqa: E402 - ComfyUI has to know by now whether there is a GPU
 from _family import STEPS, Family  # noqa: E402 - likewise
-from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.metrics import covered  # noqa: E402 - likewise
+from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.metrics import covered  # noqa: E402 - likewise
 from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
 from animatelcm.sampling.windows import WindowPlan, shares, windows  # noqa: E402 - likewise
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode  # noqa: E402 - likewise

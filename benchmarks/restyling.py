@@ -19,9 +19,9 @@ from tqdm import tqdm
 import_pack()
 
 from animatelcm.comfyui_server import Server  # noqa: E402 - needs the name above
-from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.metrics import measure  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.styles import styled  # noqa: E402 - likewise
+from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.metrics import measure  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.styles import styled  # noqa: E402 - likewise
 from animatelcm.video.write import VideoSettings, write_video  # noqa: E402 - likewise
 
 STYLE = "outlined"

@@ -28,12 +28,12 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import_pack()
 
 from animatelcm.distill.lora import Lora  # noqa: E402 - needs the name above
+from animatelcm.distill.mini.text import tokenizer  # noqa: E402 - likewise
+from animatelcm.distill.places import freeze  # noqa: E402 - likewise
 from animatelcm.distill.sd15.base import Base  # noqa: E402 - likewise
 from animatelcm.distill.sd15.config import EXAMPLES, Config, read_config  # noqa: E402 - likewise
 from animatelcm.distill.sd15.data import Batch  # noqa: E402 - likewise
 from animatelcm.distill.sd15.stages import STAGES, Given, Stage  # noqa: E402 - likewise
-from animatelcm.distill.text import tokenizer  # noqa: E402 - likewise
-from animatelcm.distill.unet import freeze  # noqa: E402 - likewise
 from animatelcm.motion.config import MotionConfig  # noqa: E402 - likewise
 from animatelcm.motion.transformer import MotionModule  # noqa: E402 - likewise
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 import_pack()
 
 from _family import Family  # noqa: E402 - ComfyUI has to know by now whether there is a GPU
-from animatelcm.distill import scenes  # noqa: E402 - likewise
-from animatelcm.distill.evaluation.metrics import covered, measure  # noqa: E402 - likewise
+from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
+from animatelcm.distill.mini.evaluation.metrics import covered, measure  # noqa: E402 - likewise
 from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
 from animatelcm.nodes.prompt_schedule import AnimateLCMPromptSchedule  # noqa: E402 - likewise
 

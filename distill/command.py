@@ -11,13 +11,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from ..files.refusal import ModelFileError
-from .export import export
-from .restore import restore
-from .stages import ONE_PROCESS, STAGES
+from .mini.export import export
+from .mini.restore import restore
+from .mini.stages import ONE_PROCESS, STAGES
 
 
 def evaluate(_run: Path, minutes: float = float("inf")) -> None:
-    from .evaluation.results import evaluate  # needs packages that training does without
+    from .mini.evaluation.results import evaluate  # needs packages that training does without
 
     evaluate(minutes)
 

@@ -1,6 +1,7 @@
 """The loss of one step of a consistency model, for images and clips: with a teacher (LCM, algorithm 1) or without."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -96,3 +97,9 @@ def _starts(timesteps: int, rows: int, noisy: float) -> Tensor:
 def pseudo_huber(difference: Tensor) -> Tensor:
     """sqrt(d^2 + c^2) - c, with the published c."""
     return ((difference**2 + HUBER_C**2).sqrt() - HUBER_C).mean()
+
+
+@torch.no_grad()
+def move_average(average: Iterable[Tensor], current: Iterable[Tensor], keep: float) -> None:
+    """In place: average = keep * average + (1 - keep) * current."""
+    torch._foreach_lerp_(list(average), [c.detach() for c in current], 1 - keep)

@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ...motion.transformer import MotionModule
 from ..lora import Lora
-from ..unet import BLOCKS_PER_LEVEL, changed, freeze, places
+from ..places import BLOCKS_PER_LEVEL, changed, freeze, places
 from .config import ConfigError
 
 

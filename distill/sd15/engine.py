@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ..train import move_average
+from ..distillation import move_average
 from .config import Config, ConfigError
 from .data import Batch, Batches, Samples
 from .index import find_entries

@@ -18,7 +18,7 @@ from ...sampling.schedule import I2V, Schedule
 from ..diffusion import BASE, MOTION, Model, add_noise, alpha_bar, ddim, guided, lcm
 from ..distillation import Networks, Solver, distillation_loss, training_loss
 from ..lora import Lora
-from ..unet import BLOCKS_PER_LEVEL, freeze
+from ..places import BLOCKS_PER_LEVEL, freeze
 from .base import Base, Hung
 from .config import Config, ConfigError
 from .data import Batch

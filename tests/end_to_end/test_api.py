@@ -15,8 +15,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from animatelcm.comfyui_server import Refused, Server, nodes_of, outputs, prompt_of
-from animatelcm.distill.evaluation.metrics import covered, measure
-from animatelcm.distill.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
+from animatelcm.distill.mini.evaluation.metrics import covered, measure
+from animatelcm.distill.mini.scenes import COLOURS, MOVEMENTS, SHAPES, SIZE
 from animatelcm.layout.parse import read_layout
 from animatelcm.prompts.parse import at_frames, read_prompts
 from animatelcm.video.sound import Sound

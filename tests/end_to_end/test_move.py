@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from animatelcm.comfyui_page import open_page, run_button
 from animatelcm.comfyui_server import Refused, Server, outputs
 from animatelcm.migration.move import move
+from safetensors.torch import load_file
 
 from ..migration.cases import CASES
 from ..migration.nodes import SPECS, Widget
@@ -18,6 +20,7 @@ from ..migration.workflows import Recipe, built
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+ROOT = Path(__file__).resolve().parents[2]
 MINI = "animatelcm_mini_synthetic"
 # The mini family in place of published files
 FILES = {
@@ -51,6 +54,21 @@ def quick(prompt: dict[str, Any]) -> dict[str, Any]:
     return prompt
 
 
+@pytest.fixture(scope="module")
+def zoom(server: Server) -> None:
+    """A motion LoRA for the mini family, under the name of a published one."""
+    module = load_file(ROOT / "models" / "animatediff_models" / f"{MINI}_t2v.safetensors")
+    lora = {}
+    for name, weight in module.items():
+        if name.endswith("to_q.weight"):
+            part = name.replace("to_q.weight", "processor.to_q_lora")
+            lora[f"{part}.down.weight"] = torch.full((4, weight.shape[1]), 0.01)
+            lora[f"{part}.up.weight"] = torch.full((weight.shape[0], 4), 0.01)
+    folder = server.folder / "models" / "animatediff_motion_lora"
+    folder.mkdir(exist_ok=True)
+    torch.save(lora, folder / "v2_lora_ZoomIn.ckpt")
+
+
 def check_run(server: Server, name: str) -> None:
     moved = move(built(CASES[name].recipe).api())
     entry = server.run(quick(with_mini_files(moved.document)))
@@ -65,7 +83,7 @@ def test_a_moved_graph_runs(server: Server, name: str) -> None:
 
 @pytest.mark.every_graph
 @pytest.mark.parametrize("name", [name for name in RUNS if name not in SAMPLE])
-def test_every_moved_graph_runs(server: Server, name: str) -> None:
+def test_every_moved_graph_runs(server: Server, zoom: None, name: str) -> None:
     check_run(server, name)
 
 

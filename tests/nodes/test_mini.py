@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from animatelcm.distill.autoencoder import build_autoencoder, decode, encode
-from animatelcm.distill.export import write
 from animatelcm.distill.ldm import controlnet_key, text_key, unet_key
 from animatelcm.distill.lora import Lora
-from animatelcm.distill.stages import build_base
-from animatelcm.distill.text import encode_text
-from animatelcm.distill.unet import build_controlnet, noise
+from animatelcm.distill.mini.autoencoder import build_autoencoder, decode, encode
+from animatelcm.distill.mini.export import write
+from animatelcm.distill.mini.stages import build_base
+from animatelcm.distill.mini.text import encode_text
+from animatelcm.distill.mini.unet import build_controlnet, noise
 from animatelcm.files.refusal import ModelFileError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def autoencoder() -> nn.Module:
 def loaded(base: nn.ModuleDict, autoencoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """MODEL, CLIP and VAE, as CheckpointLoaderSimple makes them of the exported file."""
     import comfy.sd
-    from animatelcm.distill.export import checkpoint_weights
+    from animatelcm.distill.mini.export import checkpoint_weights
     from animatelcm.nodes.mini import register_mini
 
     register_mini()

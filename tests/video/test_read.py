@@ -1,7 +1,7 @@
 """Reading video files: the frames that were written, those that were asked for, and no others."""
 
+import contextlib
 import math
-import os
 import resource
 import struct
 import subprocess
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import imageio_ffmpeg
+import psutil
 import pytest
 import torch
 from animatelcm.video.frames import VideoError
@@ -50,10 +51,12 @@ def peak_memory() -> int:
 
 
 def running(name: str) -> list[int]:
-    """The processes of this one that run a program (Linux)."""
-    children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    found = [int(child) for path in children for child in path.read_text().split()]
-    return [child for child in found if name in Path(f"/proc/{child}/cmdline").read_text()]
+    """The processes that this one started and that run a program."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end at any time
+            found += [child.pid] if name in " ".join(child.cmdline()) else []
+    return found
 
 
 def read(path: Path, **excerpt: float) -> tuple[Tensor, float]:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from animatelcm.distill.lora import Lora, Merged
+from animatelcm.distill.mini.unet import noise, video_noise
+from animatelcm.distill.places import freeze
 from animatelcm.distill.sd15.base import Base, Hung
 from animatelcm.distill.sd15.config import ConfigError
 from animatelcm.distill.sd15.stages import build_encoder, read_lora, read_motion
-from animatelcm.distill.unet import freeze, noise, video_noise
 from animatelcm.motion.config import MotionConfig
 from animatelcm.motion.image_encoder import ImageEncoder
 from animatelcm.motion.transformer import MotionModule

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from animatelcm.distill.distillation import move_average
 from animatelcm.distill.sd15.base import Base, Hung
 from animatelcm.distill.sd15.config import Config, ConfigError
 from animatelcm.distill.sd15.data import Batch
 from animatelcm.distill.sd15.stages import STAGES, Stage, build_stage, latent_shape
-from animatelcm.distill.train import move_average
 from animatelcm.motion.checkpoint import read_motion_module
 from safetensors.torch import load_file, save_file
 from torch import Tensor

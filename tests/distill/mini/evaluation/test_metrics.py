@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from animatelcm.distill.evaluation.metrics import covered, edge_width, measure, scores
-from animatelcm.distill.scenes import COLOURS, DIRECTIONS, FRAMES, SIZE, draw_scenes, render, signed_distance
+from animatelcm.distill.mini.evaluation.metrics import covered, edge_width, measure, scores
+from animatelcm.distill.mini.scenes import COLOURS, DIRECTIONS, FRAMES, SIZE, draw_scenes, render, signed_distance
 
 TIMES = torch.arange(FRAMES, dtype=torch.float32)
 

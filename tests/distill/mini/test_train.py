@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill.train import Budget, Moment, move_average, save, train
+from animatelcm.distill.distillation import move_average
+from animatelcm.distill.mini.train import Budget, Moment, save, train
 from torch import Tensor, nn
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))

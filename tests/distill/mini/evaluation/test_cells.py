@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill import stages
-from animatelcm.distill.autoencoder import build_autoencoder
-from animatelcm.distill.evaluation import cells
-from animatelcm.distill.evaluation.cells import Cell, Rows, measured, with_error
-from animatelcm.distill.evaluation.recipe import Animated, Recipe, combine
-from animatelcm.distill.evaluation.samplers import animatelcm
 from animatelcm.distill.lora import Lora
-from animatelcm.distill.scenes import SIZE
-from animatelcm.distill.unet import build_motion, build_unet
+from animatelcm.distill.mini import stages
+from animatelcm.distill.mini.autoencoder import build_autoencoder
+from animatelcm.distill.mini.evaluation import cells
+from animatelcm.distill.mini.evaluation.cells import Cell, Rows, measured, with_error
+from animatelcm.distill.mini.evaluation.recipe import Animated, Recipe, combine
+from animatelcm.distill.mini.evaluation.samplers import animatelcm
+from animatelcm.distill.mini.scenes import SIZE
+from animatelcm.distill.mini.unet import build_motion, build_unet
 from PIL import Image
 from torch import Tensor
 

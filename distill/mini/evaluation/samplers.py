@@ -6,7 +6,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from ..diffusion import BASE, LATENT_RANGE, MOTION, Model, alpha_bar, ddim, guided, lcm, predicted_x0
+from ...diffusion import BASE, LATENT_RANGE, MOTION, Model, alpha_bar, ddim, guided, lcm, predicted_x0
 from .recipe import Animated
 
 # (what makes the clips, noise (N, F, 4, h, w), a prompt each, random numbers) -> latents

@@ -1,9 +1,9 @@
 """The pool of training examples: what is told of a still is true of it."""
 
 import torch
-from animatelcm.distill.autoencoder import build_autoencoder, build_encoder
-from animatelcm.distill.pool import fill_pool
-from animatelcm.distill.scenes import FRAMES, SIZE, boxes
+from animatelcm.distill.mini.autoencoder import build_autoencoder, build_encoder
+from animatelcm.distill.mini.pool import fill_pool
+from animatelcm.distill.mini.scenes import FRAMES, SIZE, boxes
 
 COUNT = 40
 

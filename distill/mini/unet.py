@@ -8,17 +8,16 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
-from ..motion.image_encoder import ImageEncoder
-from ..motion.transformer import MotionModule
-from .lora import Merged
+from ...motion.config import ImageEncoderConfig, MotionConfig, ResidualConfig
+from ...motion.image_encoder import ImageEncoder
+from ...motion.transformer import MotionModule
+from ..places import BLOCKS_PER_LEVEL, changed, places
 from .scenes import FRAMES, SIZE
 from .text import WIDTH
 
 CHANNELS = (64, 64, 64, 64)  # not 32: 32 groups would normalise each channel alone, and lose the mean colour
 HEADS = 8
 HINT_CHANNELS = (16, 32, 96, 256)  # of ldm's ControlNets
-BLOCKS_PER_LEVEL = 2  # of the image encoder, and layers with a temporal transformer in a down block
 LATENT_SHAPE = (4, SIZE // 8, SIZE // 8)
 
 
@@ -112,34 +111,9 @@ def attached(
             handle.remove()
 
 
-def places(unet: nn.Module) -> Iterator[nn.Module]:
-    """What the temporal transformers follow, in call order: a block's attentions, or its resnets where it has none."""
-    unet = unet.model if isinstance(unet, Merged) else unet
-    for block in unet.down_blocks:
-        yield from getattr(block, "attentions", block.resnets)
-    yield unet.mid_block.attentions[0]
-    for block in unet.up_blocks:
-        yield from getattr(block, "attentions", block.resnets)
-
-
-def changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple]:
-    """A forward hook that changes what a layer of diffusers puts out, alone or as the first of a tuple."""
-
-    def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple) -> Tensor | tuple:
-        if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        return change(output)
-
-    return hook
-
-
 def _followed_by(block: nn.Module, frames: int, gamma: float) -> Callable[..., Tensor | tuple]:
     return changed(lambda h: block(h, frames, gamma))
 
 
 def _plus(feature: Tensor) -> Callable[..., Tensor | tuple]:
     return changed(lambda h: h + feature)
-
-
-def freeze(module: nn.Module) -> nn.Module:
-    return module.requires_grad_(False).eval()

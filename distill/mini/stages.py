@@ -11,25 +11,25 @@ from diffusers import AutoencoderTiny, ControlNetModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..layout.draw import outline
-from ..motion.image_encoder import ImageEncoder
-from ..motion.transformer import MotionModule
-from ..sampling.schedule import I2V
+from ...layout.draw import outline
+from ...motion.image_encoder import ImageEncoder
+from ...motion.transformer import MotionModule
+from ...sampling.schedule import I2V
+from ..diffusion import BASE, LATENT_RANGE, MOTION, Model, add_noise, alpha_bar, denoising_loss
+from ..distillation import Networks, Solver, distillation_loss, move_average, training_loss
+from ..lora import RANK, Lora, Merged
+from ..places import freeze
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
-from .diffusion import BASE, LATENT_RANGE, MOTION, Model, add_noise, alpha_bar, denoising_loss
-from .distillation import Networks, Solver, distillation_loss, training_loss
-from .lora import RANK, Lora, Merged
 from .pool import Pool, fill_pool
 from .scenes import FRAMES, SIZE, STYLES, Scenes, attributes, caption, draw_scenes
 from .text import WIDTH, build_text_encoder, encode_text
-from .train import Budget, Moment, move_average, rank, save, train
+from .train import Budget, Moment, rank, save, train
 from .unet import (
     build_controlnet,
     build_image_encoder,
     build_motion,
     build_unet,
     controlled_noise,
-    freeze,
     noise,
     video_noise,
 )

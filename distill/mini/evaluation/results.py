@@ -35,8 +35,8 @@ from .frechet import describe, frechet_distance
 from .sheet import draw_sheet
 from .tables import TABLES, Table
 
-RESULTS = Path(__file__).parents[1] / "RESULTS.md"
-PICTURES = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "RESULTS.md"
+PICTURES = Path(__file__).parents[2] / "results"
 REAL_CLIPS = 1024
 LEAST = 64  # prompts of a row that is shown
 SCORES = {"colour": "colour", "shape": "shape", "movement": "direction", "one_blob": "one blob", "coherent": "coherent"}
@@ -164,13 +164,13 @@ says otherwise. What every cell measured lies in `results/cells/`, and is measur
 
 - evaluations: of the UNet, for one clip; with CFG each counts twice.
 - distance: a Frechet video distance to {REAL_CLIPS} renders of held-out prompts, on the features that
-  [`frechet.py`](evaluation/frechet.py) writes down, each in units of its deviation over those. Renders of other
+  [`frechet.py`](mini/evaluation/frechet.py) writes down, each in units of its deviation over those. Renders of other
   prompts are the floor at this count.
-- colour, shape, direction: percent of clips in which [`metrics.py`](evaluation/metrics.py) finds what the prompt
+- colour, shape, direction: percent of clips in which [`metrics.py`](mini/evaluation/metrics.py) finds what the prompt
   asks; a shape that drifts by less than half a pixel a frame stands still.
 - one blob: every frame shows one connected shape. coherent: its centre moves evenly on a straight line.
 - speed: of the centre in pixels a frame, where the prompt asks for a movement.
 - flicker: deviation of the area over its mean. blur: width of the shape's edge in pixels.
-- styled: percent of clips in which [`styles.py`](evaluation/styles.py) finds the sign of the row's style.
+- styled: percent of clips in which [`styles.py`](mini/evaluation/styles.py) finds the sign of the row's style.
 - ±: a standard error, the jackknife over eight groups of the prompts.
 """

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatelcm.distill.scenes import (
+from animatelcm.distill.mini.scenes import (
     COLOURS,
     FRAMES,
     FRONT,

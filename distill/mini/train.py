@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..distillation import move_average
+
 Weights = dict[str, Tensor]
 
 
@@ -177,12 +179,6 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     dist.all_reduce(flat)
     for gradient, mean in zip(gradients, (flat / world()).split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
-
-
-@torch.no_grad()
-def move_average(average: Iterable[Tensor], current: Iterable[Tensor], keep: float) -> None:
-    """In place: average = keep * average + (1 - keep) * current."""
-    torch._foreach_lerp_(list(average), [c.detach() for c in current], 1 - keep)
 
 
 def save(path: Path, contents: Mapping[str, Any]) -> None:

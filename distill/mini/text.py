@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..comfyui_server import comfyui_dir
+from ...comfyui_server import comfyui_dir
 
 VOCABULARY = 49408
 START, END = 49406, 49407

@@ -6,12 +6,12 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..motion.checkpoint import read_motion_module
-from ..motion.grammar import OUR_ENCODER
+from ...motion.checkpoint import read_motion_module
+from ...motion.grammar import OUR_ENCODER
+from ..ldm import controlnet_key, text_key, unet_key, vae_key
+from ..lora import Lora
 from .autoencoder import build_autoencoder
 from .export import FILES, MODELS, file_of
-from .ldm import controlnet_key, text_key, unet_key, vae_key
-from .lora import Lora
 from .stages import build_base
 from .train import save
 from .unet import build_controlnet, build_unet

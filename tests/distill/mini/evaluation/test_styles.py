@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from animatelcm.distill.evaluation.metrics import measure, scores
-from animatelcm.distill.evaluation.styles import styled
-from animatelcm.distill.scenes import FRAMES, LOOKS, STYLES, draw_scenes, render
+from animatelcm.distill.mini.evaluation.metrics import measure, scores
+from animatelcm.distill.mini.evaluation.styles import styled
+from animatelcm.distill.mini.scenes import FRAMES, LOOKS, STYLES, draw_scenes, render
 from torch.nn.functional import avg_pool2d
 
 TIMES = torch.arange(0, FRAMES, 3, dtype=torch.float32)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
-from animatelcm.distill.evaluation import samplers
-from animatelcm.distill.evaluation.samplers import Sampler, ddim_guided, dpm_guided
+from animatelcm.distill.mini.evaluation import samplers
+from animatelcm.distill.mini.evaluation.samplers import Sampler, ddim_guided, dpm_guided
 from torch import Tensor
 
 DEVIATION = 0.3

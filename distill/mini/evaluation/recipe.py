@@ -5,10 +5,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...motion.transformer import MotionModule
-from ..diffusion import Model
+from ....motion.transformer import MotionModule
+from ...diffusion import Model
+from ...places import freeze
 from ..stages import BETA, contexts, load_base, load_lora, load_motion
-from ..unet import freeze, video_noise
+from ..unet import video_noise
 
 
 @dataclass(frozen=True)

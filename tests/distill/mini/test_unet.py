@@ -1,12 +1,12 @@
 """The image model with what animates it: what the frames are told is added where T2I adapters add theirs."""
 
 import torch
-from animatelcm.distill.scenes import FRAMES
-from animatelcm.distill.stages import features
-from animatelcm.distill.unet import build_image_encoder, build_motion, build_unet, video_noise
+from animatelcm.distill.mini.scenes import FRAMES
+from animatelcm.distill.mini.stages import features
+from animatelcm.distill.mini.unet import build_image_encoder, build_motion, build_unet, video_noise
 from torch import Tensor
 
-from ..relative_error import relative_error
+from ...relative_error import relative_error
 
 CLIPS = 2
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from animatelcm.distill.evaluation.frechet import FEATURES, describe, frechet_distance
-from animatelcm.distill.scenes import FRAMES, draw_scenes, render
+from animatelcm.distill.mini.evaluation.frechet import FEATURES, describe, frechet_distance
+from animatelcm.distill.mini.scenes import FRAMES, draw_scenes, render
 from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.nn.functional import avg_pool2d

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..motion.grammar import published_state_dict
+from ...motion.grammar import published_state_dict
+from ..ldm import controlnet_key, text_key, unet_key, vae_key
 from .autoencoder import widen
-from .ldm import controlnet_key, text_key, unet_key, vae_key
 from .scenes import STYLES
 from .stages import load_autoencoder, load_base, load_image_encoder, load_layout, load_lora, load_motion
 from .text import token_map
 
-MODELS = Path(__file__).parents[1] / "models"
+MODELS = Path(__file__).parents[2] / "models"
 NAME = "animatelcm_mini_synthetic"
 TEACHER_FRAMES = 32
 LATENT_SCALE = 0.18215

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill import stages
-from animatelcm.distill.autoencoder import build_autoencoder
-from animatelcm.distill.evaluation import cells, results, sweep
-from animatelcm.distill.evaluation.cells import Cell
-from animatelcm.distill.evaluation.recipe import Recipe
-from animatelcm.distill.evaluation.samplers import animatelcm
-from animatelcm.distill.evaluation.tables import TABLES, Table
-from animatelcm.distill.scenes import SIZE
-from animatelcm.distill.unet import build_motion
+from animatelcm.distill.mini import stages
+from animatelcm.distill.mini.autoencoder import build_autoencoder
+from animatelcm.distill.mini.evaluation import cells, results, sweep
+from animatelcm.distill.mini.evaluation.cells import Cell
+from animatelcm.distill.mini.evaluation.recipe import Recipe
+from animatelcm.distill.mini.evaluation.samplers import animatelcm
+from animatelcm.distill.mini.evaluation.tables import TABLES, Table
+from animatelcm.distill.mini.scenes import SIZE
+from animatelcm.distill.mini.unet import build_motion
 from PIL import Image
 
 PROMPTS = 10

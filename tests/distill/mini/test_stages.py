@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill import stages
-from animatelcm.distill.export import FILES, MODELS, NAME, export
-from animatelcm.distill.restore import restore
+from animatelcm.distill.mini import stages
+from animatelcm.distill.mini.export import FILES, MODELS, NAME, export
+from animatelcm.distill.mini.restore import restore
 from safetensors import safe_open
 from safetensors.torch import load_file
 

@@ -30,7 +30,7 @@ from .recipe import Animated, Recipe, combine
 from .samplers import Sampler
 from .styles import styled
 
-CELLS = Path(__file__).parents[1] / "results" / "cells"
+CELLS = Path(__file__).parents[2] / "results" / "cells"
 SEED = 7
 PROMPTS = 256
 PART = 32  # prompts, after which a cell is kept: a minute or two
