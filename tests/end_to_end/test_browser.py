@@ -1,5 +1,6 @@
 """What a person sees who opens a shipped workflow in ComfyUI's own page."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -38,6 +39,21 @@ DROP = """async ([url, name, type]) => {
     const content = await (await fetch(url)).blob()
     await window.app.handleFile(new File([content], name, {type}))
 }"""
+# Left, top, right and bottom of every node with its title, in the graph's units
+RECTANGLES = """async nodes2 => {
+    const { graph, canvas } = window.app
+    canvas.ds.scale = 1
+    canvas.setDirty(true, true)
+    for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame) // until it is drawn
+    const shown = node => {
+        const { x, y, width, height } = document.querySelector(`[data-node-id="${node.id}"]`).getBoundingClientRect()
+        return [x, y, width, height]
+    }
+    return graph.nodes.map(node => {
+        const [x, y, width, height] = nodes2 ? shown(node) : node.boundingRect
+        return [node.type, x, y, x + width, y + height]
+    })
+}"""
 GRAPH_AS_PROMPT = "async () => (await window.app.graphToPrompt()).output"
 
 
@@ -71,6 +87,12 @@ def page(browser: "Browser", server: Server, request: pytest.FixtureRequest) -> 
         yield page
 
 
+@pytest.fixture
+def nodes_2(page: "Page") -> bool:
+    """Whether the page shows nodes as elements."""
+    return bool(page.evaluate("() => window.app.extensionManager.setting.get('Comfy.VueNodes.Enabled')"))
+
+
 ON_CANVAS = pytest.mark.parametrize("page", ["canvas"], indirect=True)  # where it does not matter how nodes are shown
 
 
@@ -96,6 +118,22 @@ def test_the_workflow_opens_with_no_missing_node(page: "Page", name: str) -> Non
 def test_the_workflow_is_the_shipped_api_graph(page: "Page", name: str) -> None:
     open_workflow(page, name)
     assert without_titles(page.evaluate(GRAPH_AS_PROMPT)) == without_titles(load(WORKFLOWS / "api" / f"{name}.json"))
+
+
+def test_no_two_nodes_overlap(page: "Page", name: str, nodes_2: bool) -> None:
+    open_workflow(page, name)
+    if nodes_2:
+        page.wait_for_function(
+            "() => window.app.graph.nodes.every(n => document.querySelector(`[data-node-id='${n.id}']`))"
+        )
+    places = page.evaluate(RECTANGLES, nodes_2)
+    assert not [(one[0], other[0]) for one, other in itertools.combinations(places, 2) if overlap(one[1:], other[1:])]
+
+
+def overlap(one: list[float], other: list[float]) -> bool:
+    """Whether two rectangles of (left, top, right, bottom) have something in common, edges aside."""
+    starts, ends = (zip(one[part], other[part], strict=True) for part in (slice(0, 2), slice(2, 4)))
+    return all(max(start) + 1 < min(end) for start, end in zip(starts, ends, strict=True))
 
 
 @ON_CANVAS
