@@ -1,5 +1,6 @@
 """What a training run is told, read from a TOML file and checked."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,13 +68,19 @@ class Recipe(Section):
 
     Attributes:
         cfg: range of the teacher's guidance, baked into the student; 1 is none.
+        longest_step: timesteps of the solver's grid that a step skips at the most (LCM, section 4.3).
+        noisy: share of the rows that start in the noisier half of the grid, beyond those that would anyway.
+        latent_range: what the teacher's x0 is clamped to, on both sides of 0.
         motion_scale: of the image encoder.
         to_data: share of the rows whose second noising is none at all (`image_encoder`).
     """
 
-    cfg: tuple[float, float] = (6.0, 16.0)
-    motion_scale: float = 0.8
-    to_data: Share = 0.0
+    cfg: tuple[float, float] = (6.0, 16.0)  # our choice; the paper names none
+    longest_step: Annotated[int, Field(ge=1, le=100)] = 1  # published code: neighbours on its grid of 50 or 100
+    noisy: Share = 0.0  # published code: all alike
+    latent_range: Annotated[float, Field(gt=0)] = math.inf  # published code: not clamped
+    motion_scale: float = 0.8  # published code's default
+    to_data: Share = 0.0  # paper: neighbours alone
 
 
 class Training(Section):
@@ -87,7 +94,8 @@ class Training(Section):
         weight_decay: of AdamW.
         largest_gradient: its norm is clipped to this.
         ema: share of the old value in each step's moving average, which is the target and the result.
-        precision: of the arithmetic; what trains is kept in 32 bits.
+        precision: of the arithmetic; what trains is kept in 32 bits. Neighbouring timesteps differ by less than bf16
+            rounds to, so that distillation learns from rounding there; fp16 needs a GPU, "no" is for CPUs.
         gradient_checkpointing: compute the UNet's features again in the backward pass instead of keeping them.
         seed: of everything drawn.
         save_every: steps between checkpoints; the newest `keep` stay.
@@ -104,7 +112,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     largest_gradient: Annotated[float, Field(gt=0)] = 1.0
     ema: Share = 0.95
-    precision: Literal["no", "fp16", "bf16"] = "bf16"
+    precision: Literal["no", "fp16", "bf16"] = "fp16"  # paper
     gradient_checkpointing: bool = True
     seed: int = 0
     save_every: Positive = 500

@@ -23,6 +23,7 @@ from .index import find_entries
 from .stages import Stage, build_stage, latent_shape
 
 CHECKPOINT = "step-*"
+MOST_OVERFLOWS = 40  # in a row: the scale of the loss is halved each time, from 2^16 on
 SHOWN = 4  # samples of a grid where the configuration names no prompts, and frames of each
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -34,11 +35,7 @@ def train(config: Config) -> Path:
         ConfigError, DataError, ModelFileError: if something that the configuration names cannot be used.
     """
     training = config.training
-    accelerator = Accelerator(
-        mixed_precision=training.precision,
-        gradient_accumulation_steps=training.accumulate,
-        project_config=ProjectConfiguration(str(config.run)),
-    )
+    accelerator = build_accelerator(config)
     index = find_entries(config.data.sources)
     set_seed(training.seed, device_specific=True)
     stage = build_stage(config)
@@ -63,10 +60,37 @@ def train(config: Config) -> Path:
     return write_result(config, stage) if accelerator.is_main_process else result_path(config)
 
 
+def build_accelerator(config: Config) -> Accelerator:
+    """Find the devices of this run.
+
+    Raises:
+        ConfigError: if they cannot compute in the precision that is asked for.
+    """
+    training = config.training
+    try:
+        return Accelerator(
+            mixed_precision=training.precision,
+            gradient_accumulation_steps=training.accumulate,
+            project_config=ProjectConfiguration(str(config.run)),
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"training.precision is {training.precision}, which this machine cannot do: {error} Choose another one; "
+            '"no" works everywhere.'
+        ) from None
+
+
 def steps(run: "Run", prepared: torch.nn.Module, batches: Batches) -> Iterator[float]:
-    """Take optimizer steps until the last one, and yield the mean loss of each."""
+    """Take optimizer steps until the last one, and yield the mean loss of each.
+
+    A step whose gradients overflow in 16 bits is left out by the optimizer, and by the average and the count as well.
+
+    Raises:
+        ConfigError: if every step overflows.
+    """
     accelerator, training, stage = run.accelerator, run.config.training, run.stage
     losses: list[Tensor] = []
+    overflows = 0
     stream = iter(batches) if run.place.step < training.steps else iter(())
     for batch in stream:
         with accelerator.accumulate(prepared):
@@ -80,6 +104,15 @@ def steps(run: "Run", prepared: torch.nn.Module, batches: Batches) -> Iterator[f
             run.optimizer.step()
             run.optimizer.zero_grad()
         if not accelerator.sync_gradients:
+            continue
+        overflows = overflows + 1 if accelerator.optimizer_step_was_skipped else 0
+        if overflows > MOST_OVERFLOWS:
+            raise ConfigError(
+                f"The gradients of {overflows} steps in a row are no numbers. The learning rate, or a file that this "
+                "run is trained on, is the usual cause."
+            )
+        if overflows:
+            losses = []
             continue
         move_average(stage.average.parameters(), stage.trains.parameters(), training.ema)
         run.place.step += 1

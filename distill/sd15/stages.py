@@ -81,6 +81,11 @@ class Stage(nn.Module):
         """The average in the format of published files."""
         raise NotImplementedError
 
+    def solver(self, schedule: Schedule) -> Solver:
+        """How the teacher leads from a timestep of a schedule to an earlier one, by the recipe."""
+        recipe = self.config.recipe
+        return Solver(schedule, recipe.cfg, recipe.longest_step, recipe.noisy, recipe.latent_range)
+
     def contexts(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """The captions encoded, and as many empty ones."""
         context = self.base.encode_text(captions)
@@ -105,7 +110,7 @@ class ImageAcceleration(Stage):
             lambda x, t: self.base.noise(x, t, empty),
         )
         x0 = self.base.encode(batch.pixels)
-        return distillation_loss(networks, x0, Solver(BASE, self.config.recipe.cfg))
+        return distillation_loss(networks, x0, self.solver(BASE))
 
     def model(self, trained: nn.Module, context: Tensor) -> Model:
         return lambda x, t: self.base.noise(x, t, context, Hung(lora=trained))
@@ -167,7 +172,7 @@ class VideoAcceleration(Stage):
             lambda x, t: self.base.noise(x, t, empty, self.taught),
         )
         x0 = self.base.encode(batch.pixels)
-        return distillation_loss(networks, x0, Solver(MOTION, self.config.recipe.cfg))
+        return distillation_loss(networks, x0, self.solver(MOTION))
 
     @property
     def taught(self) -> Hung:

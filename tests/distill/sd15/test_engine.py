@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill.sd15.config import Config
+from accelerate import Accelerator
+from animatelcm.distill.sd15 import engine
+from animatelcm.distill.sd15.config import Config, ConfigError
 from animatelcm.distill.sd15.engine import train
 from PIL import Image
 from safetensors.torch import load_file
@@ -23,12 +25,12 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def written(config: Config, path: Path) -> Path:
-    """The configuration as a file; TOML takes JSON's strings, numbers and lists."""
+    """The configuration as a file; TOML takes JSON's strings, numbers and lists, and has no null."""
     lines = []
     for name, value in sorted(config.model_dump(mode="json").items(), key=lambda item: isinstance(item[1], dict)):
         section = {name: value} if not isinstance(value, dict) else value
         lines += [f"[{name}]"] if isinstance(value, dict) else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items() if value is not None]
     path.write_text("\n".join(lines))
     return path
 
@@ -121,6 +123,43 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert message in done.stderr.splitlines()[-1]
+
+
+def skip(monkeypatch: pytest.MonkeyPatch, skipped: Callable[[int], bool]) -> list[bool]:
+    """Have the optimizer say of each of its steps that it left it out, or did not; what it said."""
+    said: list[bool] = []
+
+    def was_skipped(_accelerator: Accelerator) -> bool:
+        said.append(skipped(len(said)))
+        return said[-1]
+
+    monkeypatch.setattr(Accelerator, "optimizer_step_was_skipped", property(was_skipped))
+    return said
+
+
+def test_steps_that_overflow_are_not_counted(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[int] = []
+    monkeypatch.setattr(engine, "move_average", lambda *_: moved.append(1))
+    said = skip(monkeypatch, lambda step: step in (0, 2, 3))
+    train(configured("lcm_image", steps=3))
+    assert said == [True, False, True, True, False, False]
+    assert len(moved) == 3
+
+
+def test_a_run_that_only_overflows_ends(configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MOST_OVERFLOWS", 2)
+    skip(monkeypatch, lambda step: True)
+    with pytest.raises(ConfigError, match="gradients of 3 steps in a row are no numbers"):
+        train(configured("lcm_image", steps=3))
+
+
+def test_a_precision_that_the_machine_has_not_is_named(configured: Callable[..., Config]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("This machine has a GPU, which computes in 16 bits.")
+    with pytest.raises(ConfigError, match="training.precision is fp16, which this machine cannot do"):
+        train(configured("lcm_image", precision="fp16"))
 
 
 def test_training_imports_nothing_beyond_its_own_requirements() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill.distillation import move_average
+from animatelcm.distill.diffusion import MOTION
+from animatelcm.distill.distillation import Solver, move_average
 from animatelcm.distill.sd15.base import Base, Hung
-from animatelcm.distill.sd15.config import Config, ConfigError
+from animatelcm.distill.sd15.config import Config, ConfigError, Recipe
 from animatelcm.distill.sd15.data import Batch
 from animatelcm.distill.sd15.stages import STAGES, Stage, build_stage, latent_shape
 from animatelcm.motion.checkpoint import read_motion_module
@@ -27,6 +28,14 @@ def built(configured: Callable[..., Config]) -> Callable[[str], Stage]:
 def batch(stage: Stage, rows: int = 2) -> Batch:
     generator = torch.Generator().manual_seed(1)
     return Batch(torch.rand(rows, stage.frames, 3, SIZE, SIZE, generator=generator) * 2 - 1, ["a dog", "a cat"])
+
+
+def test_a_recipe_says_how_the_teacher_leads(configured: Callable[..., Config]) -> None:
+    config = configured("lcm_video")
+    assert build_stage(config).solver(MOTION) == Solver(MOTION, config.recipe.cfg)
+    recipe = Recipe(cfg=(5.0, 7.0), longest_step=10, noisy=0.5, latent_range=4.5)
+    stage = build_stage(config.model_copy(update={"recipe": recipe}))
+    assert stage.solver(MOTION) == Solver(MOTION, (5.0, 7.0), 10, 0.5, 4.5)
 
 
 @pytest.mark.parametrize("name", ALL)
