@@ -1,6 +1,7 @@
 """A training run: what it leaves, and that a killed one ends where an undisturbed one does."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -25,12 +26,12 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def written(config: Config, path: Path) -> Path:
-    """The configuration as a file; TOML takes JSON's strings, numbers and lists, and has no null."""
+    """The configuration as a file; TOML takes JSON's strings, numbers and lists, and has an infinity."""
     lines = []
     for name, value in sorted(config.model_dump(mode="json").items(), key=lambda item: isinstance(item[1], dict)):
         section = {name: value} if not isinstance(value, dict) else value
         lines += [f"[{name}]"] if isinstance(value, dict) else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items() if value is not None]
+        lines += [f"{key} = {'inf' if value == math.inf else json.dumps(value)}" for key, value in section.items()]
     path.write_text("\n".join(lines))
     return path
 
