@@ -234,9 +234,8 @@ def nodes_of(graph: Json, class_type: str) -> list[Json]:
 
 
 def prompt_of(graph: Json) -> Json:
-    """The inputs of the node whose "text" reaches the sampler, past others that add to it, such as Apply ControlNet."""
-    inputs: Json
-    (inputs,) = nodes_of(graph, "AnimateLCMSampler")
+    """The inputs of the node whose "text" reaches the samplers, past what adds to it, such as Apply ControlNet."""
+    inputs: Json = nodes_of(graph, "AnimateLCMSampler")[0]
     while "text" not in inputs:
         inputs = graph[inputs["positive"][0]]["inputs"]
     return inputs

@@ -50,10 +50,9 @@ def workflow_names() -> list[str]:
 def demo_graph(arguments: argparse.Namespace) -> Json:
     """A shipped graph with what the command line asks for put in."""
     graph: Json = json.loads((ROOT / "workflows" / "api" / f"{arguments.workflow}.json").read_text())
-    (sampler,) = nodes_of(graph, "AnimateLCMSampler")
-    for name in ("seed", "steps"):
-        if (value := getattr(arguments, name)) is not None:
-            sampler[name] = value
+    asked = {name: value for name in ("seed", "steps") if (value := getattr(arguments, name)) is not None}
+    for sampler in nodes_of(graph, "AnimateLCMSampler"):
+        sampler.update(asked)
     if arguments.prompt:
         inputs = prompt_of(graph)
         if "mixing" in inputs:  # a schedule: one keyframe, and nothing else around it

@@ -63,10 +63,9 @@ def draw_films(server: Server) -> None:
     for name in workflows():
         video = film(server, shipped(name))
         save(video[len(video) // 2].resize((384, 384), Image.Resampling.BICUBIC), ROOT / "workflows" / f"{name}.jpg")
-    animate(film(server, shipped("long_video")), ROOT / "docs" / "long_video.gif")
+        animate(video, ROOT / "docs" / f"{name}.gif", fps=12 if name == "long_video" else 8)
     video = film(server, changed())
     save(video[0], server.folder / "input" / PICTURE)
-    save(side_by_side(thinned(video, 3)), ROOT / "docs" / "demo.png")
     save(side_by_side([small(frame) for frame in thinned(video, 8)]), HELP / "frames.png")
     counts = {f"{n} step{'s' * (n > 1)}": changed(AnimateLCMSampler={"steps": n}) for n in (1, 2, 4, 8)}
     save(rows({name: film(server, graph) for name, graph in counts.items()}), HELP / "steps.png")
@@ -363,10 +362,10 @@ def photograph(page: "Page", path: Path, *kinds: str) -> None:
     page.screenshot(path=path, clip={"x": x, "y": y, "width": wide + 2 * BADGE, "height": tall + 2 * BADGE})
 
 
-def animate(video: Film, path: Path) -> None:
+def animate(video: Film, path: Path, fps: int) -> None:
     """Save a film as a small GIF that plays on and on."""
     frames = [frame.resize((160, 160), Image.Resampling.BICUBIC).quantize(32) for frame in video]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, optimize=True)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0, optimize=True)
 
 
 def save(picture: Image.Image, path: Path) -> None:
