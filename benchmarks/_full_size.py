@@ -107,7 +107,7 @@ def checkpoint_file(model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
 
     parts = {
         "model.diffusion_model.": model.model.diffusion_model,
-        "cond_stage_model.transformer.text_model.": fill(SDClipModel()).transformer.text_model,
+        "cond_stage_model.transformer.text_model.": fill(SDClipModel()).get_submodule("transformer.text_model"),
         "first_stage_model.": fill(AutoencoderKL(ddconfig=VAE, embed_dim=LATENT_CHANNELS)),
     }
     return {prefix + key: w.to(dtype) for prefix, part in parts.items() for key, w in part.state_dict().items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Graph = dict[str, Any]
 SIZE = 64
-WINDOWS = {"length": 16, "overlap": 2, "loop": False, "repeat_noise": 1.0, "stride": 1}
+WINDOWS: Graph = {"length": 16, "overlap": 2, "loop": False, "repeat_noise": 1.0, "stride": 1}
 WINDOWS |= {"windows": "from afar", "weights": "pyramid"}
 
 
@@ -52,6 +52,6 @@ def run(server: "Server", graph: Graph) -> Tensor:
     from animatelcm.comfyui_server import outputs
 
     (file,) = outputs(server.run(graph))
-    with av.open(io.BytesIO(server.view(file))) as container:
+    with av.open(io.BytesIO(server.view(file)), "r") as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     return F.interpolate(torch.from_numpy(frames).movedim(-1, 1) / 255, size=SIZE, mode="area")

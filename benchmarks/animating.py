@@ -42,8 +42,8 @@ def main() -> None:
         for scale in arguments.scales:
             made = animated(server, clips[:, :1], asked, scale)
             print(row(f"motion_scale {scale:g}", made, clips, asked), flush=True)
-        made = [from_text(server, scenes.caption(asked, i)) for i in tqdm(range(len(asked)), leave=False)]
-        print(row("from the prompt alone", torch.stack(made), clips, asked), flush=True)
+        told = [from_text(server, scenes.caption(asked, i)) for i in tqdm(range(len(asked)), leave=False)]
+        print(row("from the prompt alone", torch.stack(told), clips, asked), flush=True)
         print("\n| pictures | frames | IoU of the first frame | of the last |\n| --- | --- | --- | --- |")
         for pictures, frames in itertools.product((1, 2), LENGTHS):
             made = animated(server, clips[:, [0, -1][:pictures]], asked, USUAL_SCALE, frames)

@@ -15,6 +15,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from _pack import ROOT, import_pack
@@ -80,7 +81,7 @@ def saving(size: int, vae: object) -> Callable[[int], object]:
 
 def save(latents: Tensor, vae: object) -> None:
     hidden = types.SimpleNamespace(prompt={}, extra_pnginfo=None)
-    node = type("Node", (AnimateLCMDecodeToVideo,), {"hidden": hidden})
+    node: Any = type("Node", (AnimateLCMDecodeToVideo,), {"hidden": hidden})
     with tempfile.TemporaryDirectory() as folder:
         folder_paths.set_output_directory(folder)
         settings = {"fps": 8.0, "filename_prefix": "video", "format": "MP4 (H.264)", "quality": 80, "ping_pong": False}

@@ -184,7 +184,7 @@ def cut(model: Any, strategy: Strategy) -> Any:
             dim=0,
             freenoise=False,
         )[0]
-    values = {"windows": plan.layout, "weights": plan.weights, "stride": plan.stride, "loop": plan.loop}
+    values: dict[str, Any] = {"windows": plan.layout, "weights": plan.weights, "stride": plan.stride, "loop": plan.loop}
     return AnimateLCMLongClip.execute(
         model, length=plan.length, overlap=plan.overlap, repeat_noise=strategy.repeat_noise, **values
     )[0]
@@ -275,8 +275,8 @@ def keep(path: Path, cell: Cell) -> None:
 def table(cells: list[Cell], all_cells: list[Cell]) -> str:
     """A row per strategy: means over clips, and their standard errors."""
     short = [cell.seconds / cell.frames for cell in all_cells if cell.frames == LENGTH]
-    titles = ("", "clips", "UNet frames", "time", "still", "moving", "at joins", "inside", "last to first")
-    titles += ("95th percentile", "colour", "area")
+    titles = ["", "clips", "UNet frames", "time", "still", "moving", "at joins", "inside", "last to first"]
+    titles += ["95th percentile", "colour", "area"]
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for name in dict.fromkeys(cell.strategy for cell in cells):
         own = [cell for cell in cells if cell.strategy == name]

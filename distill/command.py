@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ def evaluate(_run: Path, minutes: float = float("inf")) -> None:
     evaluate(minutes)
 
 
-ALL = STAGES | {"export": export, "evaluate": evaluate}
+ALL: dict[str, Callable[..., object]] = {**STAGES, "export": export, "evaluate": evaluate}
 COMMANDS = ALL | {"restore": restore}
 ALONE = (*ONE_PROCESS, "export", "restore")  # what one process does
 ON_SD15 = ("lcm_image", "lcm_video", "image_encoder", "style")

@@ -1,15 +1,18 @@
 """Where temporal transformers and pictures hang on diffusers' UNet, and how a layer's output is changed there."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from .lora import Merged
 
+Network = TypeVar("Network", bound=nn.Module)
+
 BLOCKS_PER_LEVEL = 2  # of the image encoder, and layers with a temporal transformer in a down block
 
 
-def places(unet: nn.Module) -> Iterator[nn.Module]:
+def places(unet: Any) -> Iterator[nn.Module]:
     """What the temporal transformers follow, in call order: a block's attentions, or its resnets where it has none."""
     unet = unet.model if isinstance(unet, Merged) else unet
     for block in unet.down_blocks:
@@ -30,5 +33,6 @@ def changed(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | tuple]
     return hook
 
 
-def freeze(module: nn.Module) -> nn.Module:
+def freeze(module: Network) -> Network:
+    """Return a module after it was told not to learn."""
     return module.requires_grad_(False).eval()

@@ -33,8 +33,8 @@ def build_encoder(layers: nn.Sequential) -> None:
     for parameter in layers.parameters():
         parameter.requires_grad_(False).zero_()
     for rgb in range(3):
-        layers[0].weight[rgb, rgb, 1, 1] = 1.0
-    first, second, third = (layers[i].weight for i in STRIDED)
+        layers.get_parameter("0.weight")[rgb, rgb, 1, 1] = 1.0
+    first, second, third = (layers.get_parameter(f"{i}.weight") for i in STRIDED)
     for weight in (first, second, third):
         for rgb in range(3):
             _pool(weight, rgb, rgb)
@@ -67,8 +67,9 @@ def _whiten(layers: nn.Sequential) -> None:
     features = torch.cat([layers[:-1](part) for part in images.split(100)])[:, :4].transpose(0, 1).flatten(1).double()
     values, vectors = torch.linalg.eigh(torch.cov(features))
     whitening = vectors @ (vectors / values.sqrt()).T
-    layers[-1].weight[:, :4, 1, 1] = whitening
-    layers[-1].bias.copy_(-whitening @ features.mean(1))
+    last = len(layers) - 1
+    layers.get_parameter(f"{last}.weight")[:, :4, 1, 1] = whitening
+    layers.get_parameter(f"{last}.bias").copy_(-whitening @ features.mean(1))
 
 
 def widen(narrow: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -130,7 +131,7 @@ def _window(profile: Tensor, generator: torch.Generator) -> Tensor:
     return ((centre + shift - CROP / 2) / 8).round().mul(8).clamp(0, SIZE - CROP).long()
 
 
-def reconstruction_loss(autoencoder: nn.Module, images: Tensor) -> Tensor:
+def reconstruction_loss(autoencoder: AutoencoderTiny, images: Tensor) -> Tensor:
     """L1 on pixels and on their differences (edges).
 
     Noise on the latents makes the decoder forgiving of the small errors that a diffusion model leaves.

@@ -263,7 +263,8 @@ def train_joint(run: Path, minutes: float = SHORT + 5) -> None:
     It has the time of an ablation and of the LoRA that the others start with.
     """
     base, pool, unet = load_base(run), load_pool(run), load_base(run)["unet"]
-    student = nn.ModuleDict({"lora": Lora(unet), "motion": load_motion(run, "motion")})
+    lora, motion = Lora(unet), load_motion(run, "motion")
+    student = nn.ModuleDict({"lora": lora, "motion": motion})
     teacher, target = freeze(load_motion(run, "motion")), _Target(student)
     budget = Budget(minutes, batch=2, learning_rate=5e-4)
 
@@ -271,9 +272,9 @@ def train_joint(run: Path, minutes: float = SHORT + 5) -> None:
         behind = target.follow()
         x0, captions = pool.draw_clips(budget.share, now.generator)
         context, empty = contexts(base, captions)
-        online, goal = (Merged(unet, both["lora"].merged(unet, BETA)) for both in (student, behind))
+        online, goal = (Merged(unet, each.merged(unet, BETA)) for each in (lora, behind["lora"]))
         networks = Networks(
-            lambda x, t: video_noise(online, student["motion"], x, t, context),
+            lambda x, t: video_noise(online, motion, x, t, context),
             lambda x, t: video_noise(goal, behind["motion"], x, t, context),
             lambda x, t: video_noise(unet, teacher, x, t, context),
             lambda x, t: video_noise(unet, teacher, x, t, empty),

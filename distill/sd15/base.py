@@ -79,7 +79,8 @@ class Base:
             ) from None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        for network in (self.unet, self.vae, self.text):
+        networks: tuple[nn.Module, ...] = (self.unet, self.vae, self.text)
+        for network in networks:
             network.to(device, dtype)
 
     @property

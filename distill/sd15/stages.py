@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -57,6 +58,8 @@ class Stage(nn.Module):
     """
 
     schedule: Schedule
+    trains: Any
+    average: Any
 
     def __init__(self, given: Given, config: Config, trains: nn.Module) -> None:
         super().__init__()
@@ -112,7 +115,7 @@ class ImageAcceleration(Stage):
         x0 = self.base.encode(batch.pixels)
         return distillation_loss(networks, x0, self.solver(BASE))
 
-    def model(self, trained: nn.Module, context: Tensor) -> Model:
+    def model(self, trained: Lora, context: Tensor) -> Model:
         return lambda x, t: self.base.noise(x, t, context, Hung(lora=trained))
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -138,7 +141,7 @@ class Style(Stage):
         model = self.model(self.trains, self.base.encode_text(batch.captions))
         return (model(add_noise(x0, epsilon, alpha_bar(BASE, t, x0)), t) - epsilon).square().mean()
 
-    def model(self, trained: nn.Module, context: Tensor) -> Model:
+    def model(self, trained: Lora, context: Tensor) -> Model:
         return lambda x, t: self.base.noise(x, t, context, Hung(lora=trained))
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -160,6 +163,7 @@ class VideoAcceleration(Stage):
     schedule = MOTION
 
     def __init__(self, given: Given, config: Config) -> None:
+        assert given.motion is not None  # the configuration sees to it
         super().__init__(given, config, copy.deepcopy(given.motion))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
@@ -178,7 +182,7 @@ class VideoAcceleration(Stage):
     def taught(self) -> Hung:
         return Hung(motion=self.given.motion, frames=self.frames)
 
-    def model(self, trained: nn.Module, context: Tensor, arrived: float = 1.0) -> Model:
+    def model(self, trained: MotionModule, context: Tensor, arrived: float = 1.0) -> Model:
         hung = Hung(self.given.lora, self.config.networks.beta * arrived, trained, self.frames)
         return lambda x, t: self.base.noise(x, t, context, hung)
 
@@ -199,6 +203,7 @@ class PictureEncoder(Stage):
     schedule = I2V
 
     def __init__(self, given: Given, config: Config) -> None:
+        assert given.motion is not None  # the configuration sees to it
         super().__init__(given, config, build_encoder(given.motion.config))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
@@ -226,6 +231,7 @@ class PictureEncoder(Stage):
 
     def published(self) -> dict[str, Tensor]:
         """With the motion module that it was trained on, as the file has it: `given` may be in fewer bits."""
+        assert self.config.networks.motion is not None  # likewise
         motion = read_motion(self.config.networks.motion).state_dict()
         encoder = {f"image_encoder.{key}": value.cpu() for key, value in self.average.state_dict().items()}
         return published_state_dict(motion | encoder)

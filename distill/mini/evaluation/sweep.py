@@ -1,7 +1,9 @@
 """How much of each residual: the strengths of Eq. 2, one after the other, as a plot."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,7 +25,8 @@ LABELS = {"alpha": f"α, the style LoRA ({STYLE})", "beta": "β, the acceleratio
 def cell(strength: str, value: float) -> Cell:
     """Four steps at one strength; a style is only there where its own strength is varied."""
     style = f"style_{STYLE}" if strength == "alpha" else None
-    return Cell(f"{strength} {value:g}", Recipe(style=style, **{strength: value}), animatelcm(4), 4)
+    asked: dict[str, Any] = {strength: value}
+    return Cell(f"{strength} {value:g}", replace(Recipe(style=style), **asked), animatelcm(4), 4)
 
 
 def draw_sweep(rows: Mapping[str, Rows], path: Path) -> None:
