@@ -143,7 +143,7 @@ def test_the_preview_shows_all_frames_at_every_step(
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda done, total, preview, **_: shown.append(preview))
     video = sample(apply(), steps=3)
     if method == "NoPreviews":
-        assert shown == [None] * 3
+        assert set(shown) == {None}  # newer versions leave out what comes too soon after another
         return
     last = np.asarray(shown[-1][1])
     columns, rows = (side // SIZE for side in shown[-1][1].size)
