@@ -92,17 +92,24 @@ class Draft:
         handed_out = any(end.node == node.id for end in self.graph.ends)
         return helps and not handed_out and self._served(node, gone)
 
-    def _served(self, node: Node, gone: set[str], past: tuple[str, ...] = ()) -> bool:
+    def _served(self, node: Node, gone: set[str]) -> bool:
         """Whether a node was of use to `gone` only, through reroutes too, which a damaged graph may have in a ring."""
-        users = [user for user in self.graph.users(node.id) if user.id not in past]
-        past = (*past, node.id)
-        return all(user.id in gone or (is_wire(user) and self._served(user, gone, past)) for user in users)
+        seen = {node.id}
+        users = self.graph.users(node.id)
+        for user in users:  # grows while it is gone through
+            if user.id in gone or user.id in seen:
+                continue
+            if not is_wire(user):
+                return False
+            seen.add(user.id)
+            users += self.graph.users(user.id)
+        return True
 
     def _wires(self, gone: set[str]) -> set[str]:
         """The reroutes and primitives that led to `gone` only, and lead to nothing new."""
         given = [value for new in self._added for value in new.inputs.values()] + list(self._redirected.values())
         needed = {value.node for value in given if isinstance(value, Link)}
-        wires = [node for node in self.graph.nodes.values() if is_wire(node) and any(self.graph.users(node.id))]
+        wires = [node for node in self.graph.nodes.values() if is_wire(node) and self.graph.users(node.id)]
         return {wire.id for wire in wires if wire.id not in needed and self._served(wire, gone)}
 
     def _finding(self, node: Node, gone: set[str]) -> Finding:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system refuses that too, even of a file that is not there
+            part.unlink(missing_ok=True)
         what = (error.strerror or str(error)).lower()
         raise FileTroubleError(f"{path} cannot be written: {what}. Choose a folder that can be written to.") from error

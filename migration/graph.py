@@ -1,7 +1,8 @@
 """A graph without its form: nodes, what their inputs are set or connected to, and what is to change about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 REROUTES = ("Reroute", "Reroute (rgthree)")
@@ -65,16 +66,21 @@ class Graph:
 
     def uses(self, link: Link) -> Iterator[Use]:
         """Yield the inputs that are connected to an output."""
+        yield from (use for output, use in self._uses.get(link.node, ()) if output == link)
+
+    def users(self, id: str) -> list[Node]:
+        """Return the nodes that are connected to any output of a node, each once."""
+        return [self.nodes[user] for user in dict.fromkeys(use.node for _, use in self._uses.get(id, ()))]
+
+    @cached_property
+    def _uses(self) -> Mapping[str, Sequence[tuple[Link, Use]]]:
+        """Each node's outputs that are connected, and to what: to look for them in all of a large graph takes long."""
+        uses: dict[str, list[tuple[Link, Use]]] = {}
         for node in self.nodes.values():
             for name, value in node.inputs.items():
-                if value == link:
-                    yield Use(node.id, name)
-
-    def users(self, id: str) -> Iterator[Node]:
-        """Yield the nodes that are connected to any output of a node."""
-        for node in self.nodes.values():
-            if any(isinstance(value, Link) and value.node == id for value in node.inputs.values()):
-                yield node
+                if isinstance(value, Link):
+                    uses.setdefault(value.node, []).append((value, Use(node.id, name)))
+        return uses
 
     def source(self, value: Any) -> Any:
         """Return what a value is behind reroutes and primitives: a `Link` to another node, or a constant, or None."""

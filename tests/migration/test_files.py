@@ -109,7 +109,8 @@ def test_where_nothing_can_be_written_that_is_said(tmp_path: Path, monkeypatch: 
         raise OSError(errno.EROFS, "Read-only file system")
 
     path, said = saved(tmp_path, WORKFLOW), []
-    monkeypatch.setattr(Path, "write_text", refuse)
+    for way in ("write_text", "unlink"):
+        monkeypatch.setattr(Path, way, refuse)
     assert migrate([path], check=False, in_place=False, say=said.append) == 1
     target = tmp_path / "dance.animatelcm.json"
     assert said == [f"{target} cannot be written: read-only file system. Choose a folder that can be written to."]

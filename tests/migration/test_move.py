@@ -232,3 +232,14 @@ def test_a_model_that_is_merged_with_itself_many_times_is_followed_once() -> Non
         {"0": checkpoint, "1": first, **merges, "80": {"class_type": "KSampler", "inputs": {"model": ["79", 0]}}}
     )
     assert "AnimateLCMApply" in types(moved.document)
+
+
+def test_a_graph_of_two_thousand_reroutes_in_a_row_is_moved() -> None:
+    size = {"width": 64, "height": 64, "batch_size": 18}
+    graph: Json = {"0": {"class_type": "ADE_EmptyLatentImageLarge", "inputs": size}}
+    graph |= {f"{i + 1}": {"class_type": "Reroute", "inputs": {"": [f"{i}", 0]}} for i in range(2000)}
+    graph["end"] = {"class_type": "KSampler", "inputs": {"latent_image": ["2000", 0]}}
+    moved = move(graph)
+    assert moved.report.findings[0].stays is False
+    assert types(moved.document).count("Reroute") == 2000
+    assert "AnimateLCMEmptyLatent" in types(moved.document)
