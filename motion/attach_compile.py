@@ -81,8 +81,9 @@ class Compiler:
     ) -> Tensor:
         """An APPLY_MODEL wrapper: run the UNet's own regions compiled, too."""
         unet = executor.class_obj.diffusion_model
-        kinds = () if is_compiled(unet, transformer_options or {}) else self.kinds
-        with replaced([layer for layer in unet.modules() if type(layer) in kinds], self.regions):
+        alone = self.kinds and not is_compiled(unet, transformer_options or {})
+        layers = [layer for layer in unet.modules() if type(layer) in self.kinds] if alone else []
+        with replaced(layers, self.regions):
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
