@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _mini import WINDOWS
 from _pack import import_pack
 from torch import Tensor
 
@@ -15,6 +16,7 @@ import folder_paths  # noqa: E402 - likewise
 from animatelcm.nodes.apply import AUTOMATIC, AnimateLCMApply  # noqa: E402 - likewise
 from animatelcm.nodes.folders import register_folders  # noqa: E402 - likewise
 from animatelcm.nodes.load_motion_module import AnimateLCMLoadMotionModule  # noqa: E402 - likewise
+from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
 from animatelcm.nodes.mini import register_mini  # noqa: E402 - likewise
 from animatelcm.nodes.sampler import AnimateLCMSampler  # noqa: E402 - likewise
 
@@ -49,6 +51,10 @@ class Family:
         """A prompt's conditioning."""
         encoded: list[list[Any]] = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
         return encoded
+
+    def in_windows(self) -> Any:
+        """The model that samples long clips, as 'AnimateLCM Long Clip' has it by default."""
+        return AnimateLCMLongClip.execute(self.model, **WINDOWS)[0]
 
     def sampled(self, model: Any, conditioning: list[list[Any]], frames: int, seed: int, size: int = 8) -> Tensor:
         """The latents of a clip, (frames, 4, size, size)."""

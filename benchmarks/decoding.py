@@ -28,7 +28,6 @@ import comfy.utils  # noqa: E402 - likewise
 import folder_paths  # noqa: E402 - likewise
 from _family import Family  # noqa: E402 - likewise
 from animatelcm.nodes.decode_to_video import AnimateLCMDecodeToVideo  # noqa: E402 - likewise
-from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
 
 CHECKPOINT = ROOT / "models" / "checkpoints" / "animatelcm_mini_synthetic.safetensors"
 WINDOWS = 24  # frames: more than one window
@@ -69,7 +68,7 @@ def row(kind: str, size: int, frames: int) -> str:
 def sampling(size: int) -> Callable[[int], object]:
     """Samples so many frames of a clip."""
     family = Family()
-    model = AnimateLCMLongClip.execute(family.model, 16, 2, False, 1.0, "from afar", "pyramid", 1)[0]
+    model = family.in_windows()
     words = family.encode("a large red circle moving right on a blue background")
     return lambda frames: family.sampled(model, words, frames, 0, size // 8)
 

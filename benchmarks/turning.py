@@ -20,7 +20,6 @@ import_pack()
 from _family import Family  # noqa: E402 - ComfyUI has to know by now whether there is a GPU
 from animatelcm.distill.mini import scenes  # noqa: E402 - likewise
 from animatelcm.distill.mini.evaluation.metrics import covered, measure  # noqa: E402 - likewise
-from animatelcm.nodes.long_clip import AnimateLCMLongClip  # noqa: E402 - likewise
 from animatelcm.nodes.prompt_schedule import AnimateLCMPromptSchedule  # noqa: E402 - likewise
 
 FRAMES, HALVES = 64, (slice(0, 28), slice(36, 64))
@@ -55,7 +54,7 @@ def turned(family: Family, words: str, one: str, other: str, seed: int) -> Tenso
     (first, last), (start, _) = ((half.start, half.stop) for half in HALVES)
     text = f"{first}: {words}\n{last}: {words}\n{start}: {words.replace(one, other)}"
     conditioning = AnimateLCMPromptSchedule.execute(family.clip, text, FRAMES, "", "", "linear")[0]
-    model = AnimateLCMLongClip.execute(family.model, 16, 2, False, 1.0, "from afar", "pyramid", 1)[0]
+    model = family.in_windows()
     return family.decoded(family.sampled(model, conditioning, FRAMES, seed))
 
 
