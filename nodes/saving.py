@@ -133,9 +133,13 @@ def graph(hidden: Any) -> dict[str, Any]:
 
 
 def shown(path: Path, subfolder: str) -> ui.PreviewVideo | ui.SavedImages:
-    """What the page shows on the node: the video, or the pictures of a sequence."""
+    """What the page shows on the node: the video, or the pictures of a sequence.
+
+    A GIF is told as a picture: the page takes all that is animated and no WebP or PNG for a video, and cannot play it.
+    """
     if path.is_file():
-        return ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
+        result = ui.SavedResult(path.name, subfolder, io.FolderType.output)
+        return ui.SavedImages([result]) if path.suffix == ".gif" else ui.PreviewVideo([result])
     inside = f"{subfolder}/{path.name}" if subfolder else path.name
     pictures = sorted(picture.name for picture in path.iterdir())
     return ui.SavedImages([ui.SavedResult(name, inside, io.FolderType.output) for name in pictures])

@@ -95,6 +95,7 @@ async function replaceGraph(graph) {
   capture.call(tracker) // so that undo leads to what is seen now
   tracker.redoQueue.splice(0, Infinity, graph)
   await tracker.redo()
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame) // "Nodes 2.0" sets sizes by then
   tracker.activeState = serialized() // as the page writes it, so that the next look finds no change
 }
 
