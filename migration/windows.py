@@ -50,7 +50,7 @@ def _inputs(draft: Draft, options: Node) -> dict[str, Any]:
     if differs:
         draft.say(options, CLOSE, differs)
     if stride != 1:
-        draft.say(options, CLOSE, "Windows of every 2nd, 4th ... frame begin a little elsewhere.")
+        draft.say(options, CLOSE, _shortest_clip(given["context_length"], stride))
     if weights not in PLAIN_WEIGHTS:
         differs = f"Windows are added up with weights that fall off to their ends (pyramid), and were with '{weights}'."
         draft.say(options, CLOSE, differs, "'flat' is the other choice.")
@@ -63,3 +63,12 @@ def _inputs(draft: Draft, options: Node) -> dict[str, Any]:
         "stride": stride,
     }
     return {name: in_range(draft, options, LONG_CLIP, name, value) for name, value in wanted.items()}
+
+
+def _shortest_clip(length: Any, stride: Any) -> str:
+    """What is said of windows of every 2nd, 4th ... frame."""
+    exact = "Windows of every 2nd, 4th ... frame are the same"
+    if not (isinstance(length, int) and isinstance(stride, int) and 1 <= stride <= 8):
+        return f"{exact} where they are no longer than the clip, and else left out."
+    frames = (length - 1) * 2 ** (stride - 1) + 1
+    return f"{exact} in clips of at least {frames} frames, and those that do not fit are left out of shorter ones."

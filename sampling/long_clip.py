@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..windows.frames import FRAMES, Frames, ad_params
 from .noise import held, repeated, step_noise
-from .windows import FROM_AFAR, MOVING, Window, WindowPlan, shares, windows
+from .windows import FROM_AFAR, LOOPED, MOVING, UNIFORM, Window, WindowPlan, shares, windows
 
 KEY, HANDLER = "animatelcm_long_clip", "context_handler"
 # What ComfyUI's own node leaves on a model: they read numbers of its handler, and of no other.
@@ -139,6 +139,7 @@ class LongClip:
             logging.warning("AnimateLCM: another node's windows, %s, replace those of 'AnimateLCM Long Clip'.", name)
         elif len(noise) > self.plan.length:
             plan = self.plan_for(guider.model_patcher.get_model_object("model_sampling"), sigmas)
+            say_stride(plan, len(noise))
             noise = self.started(noise, plan.far_steps(len(noise), len(sigmas) - 1) > 0)
             sampler = self.with_step_noise(sampler, noise.shape, seed or 0) if self.repeat_noise else sampler
         return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
@@ -173,6 +174,13 @@ def show(counts: Sequence[int], step: int, done: int) -> None:
     """
     if step < len(counts) and done < counts[step]:
         comfy.utils.ProgressBar(sum(counts)).update_absolute(sum(counts[:step]) + done)
+
+
+def say_stride(plan: WindowPlan, frames: int) -> None:
+    """Say in the log how much of a stride is too much for a clip."""
+    stride = len(plan.distances(frames))
+    if plan.layout in (UNIFORM, LOOPED) and stride < plan.stride:
+        logging.warning("AnimateLCM: %d frames are too few for a stride of %d: it is %d.", frames, plan.stride, stride)
 
 
 def step_of(levels: Tensor, sigma: float) -> int:

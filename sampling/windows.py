@@ -67,6 +67,10 @@ class WindowPlan:
         """Return how many frames are between two of a window that sees the whole of a clip."""
         return -(-frames // self.length)
 
+    def distances(self, frames: int) -> list[int]:
+        """Return the distances between frames of uniform windows, without those that make one longer than the clip."""
+        return [2**i for i in range(self.stride) if (self.length - 1) * 2**i < frames]
+
 
 @lru_cache(maxsize=256)
 def windows(plan: WindowPlan, frames: int, step: int, steps: int) -> tuple[Window, ...]:
@@ -150,24 +154,28 @@ def _whole(plan: WindowPlan, frames: int) -> list[Window]:
 
 def _uniform(plan: WindowPlan, frames: int, step: int) -> list[Window]:
     """Windows of neighbouring frames, of every 2nd, 4th ... frame, begun somewhere else at each step."""
+    begin, last = round(halving(step) * frames), frames - (0 if plan.loop else plan.overlap)
     found: list[Window] = []
-    wraps = plan.loop or plan.layout == LOOPED
-    last = frames if plan.loop else frames - plan.overlap
-    for distance in (2**i for i in range(plan.stride)):
-        span = (plan.length - 1) * distance + 1
-        if span > frames:
-            break
-        begin, room = round(halving(step) * frames), plan.length * distance - plan.overlap
-        for start in range(begin, begin + last, room):
-            if not wraps and start % frames + span > frames:
-                found += [
-                    _every(distance, frames - span, plan.length, frames),
-                    _every(distance, 0, plan.length, frames),
-                ]
-            else:
-                found.append(_every(distance, start, plan.length, frames))
-    return list(dict.fromkeys(found))
+    for distance in plan.distances(frames):
+        first, room = begin + int(halving(step) * distance), plan.length * distance - plan.overlap
+        starts = range(first, begin + last, room)
+        found += [tuple((start + i * distance) % frames for i in range(plan.length)) for start in starts]
+    return found if plan.loop or plan.layout == LOOPED else _within(found, plan.length, frames)
 
 
-def _every(distance: int, start: int, length: int, frames: int) -> Window:
-    return tuple((start + i * distance) % frames for i in range(length))
+def _within(found: list[Window], length: int, frames: int) -> list[Window]:
+    """Windows none of which goes over the end: those that did are moved back to end with the clip.
+
+    Where the next window lacks the first frame after the end, neighbouring frames from there on are one more window.
+    """
+    kept: list[Window] = []
+    for window, following in itertools.zip_longest(found, found[1:]):
+        over = [other for one, other in itertools.pairwise(window) if other < one]
+        if not over:
+            kept.append(window)
+            continue
+        steps = [(frame - window[0]) % frames for frame in window]
+        kept.append(tuple(frames - 1 - steps[-1] + step for step in steps))
+        if over[0] not in (following or kept[0]):
+            kept.append(tuple(range(over[0], over[0] + length)))
+    return list(dict.fromkeys(kept))

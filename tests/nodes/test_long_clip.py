@@ -369,6 +369,13 @@ def comfyuis() -> Callable[[ModelPatcher], ModelPatcher]:
     return run
 
 
+def test_a_stride_that_does_not_fit_is_said(base: ModelPatcher, caplog: pytest.LogCaptureFixture) -> None:
+    sample(long(base, windows="uniform", stride=2), prompt(1))
+    assert "stride" not in caplog.text
+    sample(long(base, windows="uniform", stride=4), prompt(1))
+    assert f"{FRAMES} frames are too few for a stride of 4: it is 2." in caplog.text
+
+
 def test_the_same_node_again_replaces_the_first(base: ModelPatcher, caplog: pytest.LogCaptureFixture) -> None:
     twice = long(long(base, overlap=3), overlap=OVERLAP)
     assert "has windows from an earlier node (LongClip)" in caplog.text

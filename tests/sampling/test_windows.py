@@ -3,6 +3,8 @@
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from animatelcm.sampling.windows import (
@@ -19,6 +21,11 @@ from animatelcm.sampling.windows import (
     halving,
     shares,
     windows,
+)
+from comfy.context_windows import (
+    create_windows_static_standard,
+    create_windows_uniform_looped,
+    create_windows_uniform_standard,
 )
 from hypothesis import given
 from hypothesis import strategies as some
@@ -133,60 +140,53 @@ def test_uniform_windows_have_frames_at_even_distances(plan: WindowPlan, frames:
     assert distances <= {2**i for i in range(plan.stride)}
 
 
-# What AnimateDiff-Evolved calls them, written down again
+# What AnimateDiff-Evolved calls them, and ComfyUI has taken over from it
 
 
-def turned_bits(step: int) -> float:
-    return int(f"{step:064b}"[::-1], 2) / 2**64
+@dataclass
+class TheirOptions:
+    """What ComfyUI's functions read of its context handler."""
 
-
-def over_the_end(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
-    """Its "looped uniform" windows of neighbouring frames."""
-    begin = round(frames * turned_bits(step))
-    end = begin + frames - (0 if plan.loop else plan.overlap)
-    starts = range(begin, end, plan.length - plan.overlap)
-    return [[frame % frames for frame in range(start, start + plan.length)] for start in starts]
-
-
-def within_the_clip(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
-    """Its "standard uniform" ones: those that go over the end are moved back, and the beginning is added if missed."""
-    now, number = over_the_end(plan, frames, step), 0
-    while number < len(now):
-        if now[number] != sorted(now[number]):
-            now[number] = list(range(frames - plan.length, frames))
-            if 0 not in now[(number + 1) % len(now)]:
-                now.insert(number + 1, list(range(plan.length)))
-        number += 1
-    return now
-
-
-def static(plan: WindowPlan, frames: int, step: int) -> list[list[int]]:
-    """Its "standard static" ones."""
-    now = []
-    for start in range(0, frames, plan.length - plan.overlap):
-        back = max(start + plan.length - frames, 0)
-        now.append(list(range(start - back, start - back + plan.length)))
-        if start + plan.length >= frames:
-            break
-    return now
+    context_length: int
+    context_overlap: int
+    context_stride: int
+    closed_loop: bool
+    _step: int
 
 
 @pytest.mark.parametrize(
     ("layout", "loop", "theirs"),
     [
-        (LOOPED, False, over_the_end),
-        (LOOPED, True, over_the_end),
-        (UNIFORM, True, over_the_end),
-        (UNIFORM, False, within_the_clip),
-        (FIXED, False, static),
+        (LOOPED, False, create_windows_uniform_looped),
+        (LOOPED, True, create_windows_uniform_looped),
+        (UNIFORM, True, create_windows_uniform_looped),
+        (UNIFORM, False, create_windows_uniform_standard),
+        (FIXED, False, create_windows_static_standard),
     ],
 )
-@given(length=some.integers(8, 32), overlap=some.integers(0, 4), frames=some.integers(33, 200), step=STEPS)
+@given(
+    length=some.integers(8, 32),
+    overlap=some.integers(0, 4),
+    stride=some.integers(1, 4),
+    longer=some.integers(2, 200),
+    step=STEPS,
+)
 def test_windows_of_animatediff_evolved_are_the_same(
-    layout: str, loop: bool, theirs: Callable[..., list[list[int]]], length: int, overlap: int, frames: int, step: int
+    layout: str, loop: bool, theirs: Callable[..., Any], length: int, overlap: int, stride: int, longer: int, step: int
 ) -> None:
-    plan = WindowPlan(length, overlap, loop, layout, 1, FLAT)
-    assert sorted(windows(plan, frames, step, OF)) == sorted(set(map(tuple, theirs(plan, frames, step))))
+    frames = (length - 1) * 2 ** (stride - 1) + longer  # no window is longer than the clip
+    ours = windows(WindowPlan(length, overlap, loop, layout, stride, FLAT), frames, step, OF)
+    expected = theirs(frames, TheirOptions(length, overlap, stride, loop, step), {})
+    assert sorted(ours) == sorted(tuple(map(int, window)) for window in expected)
+
+
+@given(plans((UNIFORM, LOOPED)), some.integers(65, 200), STEPS)
+def test_distances_at_which_a_window_is_longer_than_the_clip_are_left_out(
+    plan: WindowPlan, frames: int, step: int
+) -> None:
+    fitting = [stride for stride in range(1, plan.stride + 1) if (plan.length - 1) * 2 ** (stride - 1) < frames]
+    shorter = replace(plan, stride=fitting[-1])
+    assert windows(plan, frames, step, OF) == windows(shorter, frames, step, OF)
 
 
 def test_each_step_begins_as_far_as_can_be_from_those_before() -> None:
