@@ -17,6 +17,7 @@ from .windows import with_windows
 
 CLOSE, LEFT = Verdict.CLOSE, Verdict.LEFT
 APPLY, LOAD, LORA = "AnimateLCMApply", "AnimateLCMLoadMotionModule", "AnimateLCMMotionLora"
+ALL_FRAMES = "over all frames"
 APPLIES = ("ADE_ApplyAnimateDiffModel", "ADE_ApplyAnimateDiffModelSimple")
 
 
@@ -112,6 +113,7 @@ def _applied(draft: Draft, loader: Loader, sigma_schedule: str | None) -> Link:
         "motion_module": module,
         **_strengths(draft, loader),
         "schedule": option_for(draft, node, family, sigma_schedule),
+        "group_norm": ALL_FRAMES if family is not Family.V3 and _groups_frames(node) else None,
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     return draft.add(APPLY, given, node, heir=True)
@@ -178,12 +180,9 @@ def _say_what_is_lost(draft: Draft, loader: Loader, family: Family) -> None:
     if (applies.inputs.get("start_percent", 0.0), applies.inputs.get("end_percent", 1.0)) != (0.0, 1.0):
         differs = "The motion module works in all steps, and worked in a part of them."
         draft.say(applies, CLOSE, differs, "Two samplers, one of them without it, do the same.")
-    if family is Family.UNKNOWN:
-        differs = "Its name does not tell whether the file is a v1 module, which was used with another GroupNorm."
-        draft.say(node, CLOSE, differs, "For AnimateLCM's, v2 and v3 modules the result is the same.")
-    if family is Family.V1 or (_groups_frames(node) and family is not Family.V3):
-        differs = "The image model's GroupNorm was taken over all frames together, and is taken frame by frame."
-        draft.say(node, CLOSE, differs, "Brightness may change a little between frames.")
+    if family is Family.UNKNOWN and _groups_frames(node):
+        differs = "Its name does not tell whether the file is a v3 module, whose GroupNorm was taken frame by frame."
+        draft.say(node, CLOSE, differs, "If it is, choose that in 'Apply AnimateLCM'.")
     if node.inputs.get("unlimited_area_hack"):
         draft.say(node, Verdict.EXACT, "ComfyUI alone decides how much is computed at once.")
     settings = draft.graph.origin(loader.loads, "ad_settings")

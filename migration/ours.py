@@ -67,6 +67,7 @@ SCHEDULES = (
     "AnimateDiff (1000 steps, average)",
     "keep the model's own",
 )
+GROUP_NORMS = ("automatic (from the motion module)", "frame by frame", "over all frames")
 FORMATS = (
     *(
         "MP4 (H.264)",
@@ -98,7 +99,7 @@ KINDS = {
     ),
     "AnimateLCMApply": Kind(
         "Apply AnimateLCM",
-        (370, 290),
+        (370, 306),
         {
             "model": _model(),
             "motion_module": Input(MODULE),
@@ -112,6 +113,7 @@ KINDS = {
             "motion_scale": Input("FLOAT", 1.0, optional=True, range=(0.0, 10.0)),
             "gamma_mask": Input("MASK", optional=True),
             "motion_scale_mask": Input("MASK", optional=True),
+            "group_norm": Input("COMBO", GROUP_NORMS[0], optional=True, options=GROUP_NORMS),
         },
         {"model": "MODEL", "clip": "CLIP"},
     ),

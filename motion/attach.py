@@ -6,6 +6,7 @@ MODEL; for the duration of one UNet call, forward hooks add its residuals behind
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from ..windows.frames import FRAMES, Frames, ad_params, frames_of
 from .checkpoint import read_motion_module
 from .config import MotionConfig
+from .group_norm import over_all_frames
 from .hooks import HUNG, Note, Ran, Residual, hung
 from .position import sinusoid
 from .regions import KEY as REGIONS
@@ -53,8 +55,6 @@ def load_motion_module(path: str, disable_dynamic: bool = False) -> ModelPatcher
         ModelFileError: if the file is not a motion module for SD1.5.
     """
     checkpoint = read_motion_module(path)
-    for note in checkpoint.notes:
-        logging.warning("AnimateLCM: %s", note)
     management = comfy.model_management
     device, offload_device = management.get_torch_device(), management.unet_offload_device()
     parameters = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
@@ -78,7 +78,9 @@ def patcher_class(disable_dynamic: bool) -> type[ModelPatcher]:
 # Attaching
 
 
-def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: Weight = 1.0, scale: Weight = 1.0) -> ModelPatcher:
+def attach_motion(
+    model: ModelPatcher, motion: ModelPatcher, gamma: Weight = 1.0, scale: Weight = 1.0, grouped: bool = False
+) -> ModelPatcher:
     """Return a clone of `model` whose frames move together: w0 + gamma * tau_video (Eq. 2 of the AnimateLCM paper).
 
     A motion module that the model already has is replaced.
@@ -88,6 +90,7 @@ def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: Weight = 1.0
         motion: from `load_motion_module`.
         gamma: weight of the residuals; 0 is the image model on every frame.
         scale: factor on the scores by which frames attend to each other.
+        grouped: whether GroupNorm is taken over all frames of a clip or window together, and not frame by frame.
 
     Raises:
         MotionModelError: if the model is no SD1.5 UNet, or as wide as another one.
@@ -98,7 +101,7 @@ def attach_motion(model: ModelPatcher, motion: ModelPatcher, gamma: Weight = 1.0
     wrappers: dict[str, Callable[..., Any]] = {
         WrappersMP.OUTER_SAMPLE: check_length,
         WrappersMP.CALC_COND_BATCH: say_frames,
-        WrappersMP.APPLY_MODEL: MotionResidual(gamma, scale),
+        WrappersMP.APPLY_MODEL: MotionResidual(gamma, scale, grouped),
     }
     for kind, wrapper in wrappers.items():
         patched.remove_wrappers_with_key(kind, KEY)
@@ -124,6 +127,7 @@ class MotionResidual:
 
     gamma: Weight
     scale: Weight
+    grouped: bool = False
 
     def __call__(
         self,
@@ -139,15 +143,16 @@ class MotionResidual:
         """Run one UNet call on (conds * frames, channels, height, width) with the residuals of the motion module."""
         unet, motion, options = executor.class_obj.diffusion_model, motion_of(executor), transformer_options or {}
         compiled = is_compiled(unet, options)
-        regions = None if compiled else regions_of(options)
-        if not isinstance(self.gamma, Tensor) and self.gamma == 0 and not compiled:
+        regions = None if compiled or self.grouped else regions_of(options)
+        if not isinstance(self.gamma, Tensor) and self.gamma == 0 and not compiled and not self.grouped:
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
         frames, ran = frames_of_call(options, x), Ran()
         check_frames(len(frames.window), motion.config)
         residuals = list(self.residuals(motion, frames.numbers, ran, x.device, compiled, regions))
         hooks = zip(places(unet, motion.config), residuals, strict=True)
-        with hung([(unet.input_blocks[0][0], Note(ran.unet)), *hooks]):
-            more = kwargs | HUNG if compiled else kwargs
+        together = over_all_frames((unet, motion), len(frames.numbers)) if self.grouped else nullcontext()
+        with together, hung([(unet.input_blocks[0][0], Note(ran.unet)), *hooks]):
+            more = kwargs | HUNG[self.grouped] if compiled else kwargs
             output = executor(x, t, c_concat, c_crossattn, control, transformer_options, **more)
         check_all_ran(ran, len(residuals), compiled and not caches(options))
         return output
@@ -184,6 +189,12 @@ def regions_of(options: dict[str, Any]) -> Regions | None:
     """Return the regions that 'AnimateLCM Compile' compiles of this model, or None where it is not used."""
     wrappers = wrappers_of(options, WrappersMP.APPLY_MODEL).get(REGIONS)
     return wrappers[0].regions if wrappers else None
+
+
+def is_grouped(options: dict[str, Any]) -> bool:
+    """Whether GroupNorm is taken over all frames in a UNet call."""
+    wrappers = wrappers_of(options, WrappersMP.APPLY_MODEL).get(KEY)
+    return bool(wrappers and wrappers[0].grouped)
 
 
 def caches(options: dict[str, Any]) -> bool:

@@ -11,13 +11,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
-from .attach import MotionModelError, is_compiled, motion_config_of
+from .attach import MotionModelError, is_compiled, is_grouped, motion_config_of
 from .regions import KEY, Regions
 
 # Layers of the UNet that are functions of tensors alone. What is around them, attention among it, reads dictionaries
 # that are others for every layer and step, and has little to fuse.
 LAYERS = (openaimodel.ResBlock, comfy.ldm.modules.attention.FeedForward)
-AS_A_WHOLE = "nothing: gamma is 0, or another node (TorchCompileModel, say) compiles the UNet with all that is on it"
+AS_A_WHOLE = (
+    "nothing: gamma is 0, GroupNorm is taken over all frames, or another node (TorchCompileModel, say) compiles the "
+    "UNet with all that is on it"
+)
 
 
 def attach_compiler(
@@ -80,8 +83,8 @@ class Compiler:
         **kwargs: Any,
     ) -> Tensor:
         """An APPLY_MODEL wrapper: run the UNet's own regions compiled, too."""
-        unet = executor.class_obj.diffusion_model
-        alone = self.kinds and not is_compiled(unet, transformer_options or {})
+        unet, options = executor.class_obj.diffusion_model, transformer_options or {}
+        alone = self.kinds and not is_compiled(unet, options) and not is_grouped(options)
         layers = [layer for layer in unet.modules() if type(layer) in self.kinds] if alone else []
         with replaced(layers, self.regions):
             return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)

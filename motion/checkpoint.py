@@ -29,11 +29,6 @@ SD15_CHANNELS = (320, 640, 1280, 1280)
 LONGEST = 4096  # frames of a position encoding; published ones have 24 to 64
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
-V1_NOTE = (
-    "{name} is a motion module of AnimateDiff's first version ({frames} positions, no mid block). It expects group "
-    "normalization over all frames, which is not emulated: videos may flicker. Later modules do without."
-)
-
 # By what of AnimateDiff's files has: a mid block, and positions for how many frames
 FAMILIES = {(False, V1_FRAMES): "AnimateDiff v1", (True, 32): "AnimateDiff v2", (False, 32): "AnimateDiff v3"}
 
@@ -49,14 +44,12 @@ class MotionCheckpoint:
         state_dict: the weights under `MotionModule`'s names.
         dtype: of the weights in the file.
         family: whose module it is, as its mid block, position encoding and image encoder tell.
-        notes: what people should know about this file.
     """
 
     config: MotionConfig
     state_dict: dict[str, Tensor]
     dtype: torch.dtype
     family: str
-    notes: tuple[str, ...] = ()
 
 
 def read_motion_module(path: str | Path) -> MotionCheckpoint:
@@ -76,8 +69,7 @@ def read_motion_module(path: str | Path) -> MotionCheckpoint:
     check_positions(file, {key: tensors.pop(name) for key, name in positions.items()})
     state_dict = {key: tensors.pop(name) for key, name in weights.items()}
     dtype = reduce(torch.promote_types, (weight.dtype for weight in state_dict.values()))
-    family = family_of(config, bool(positions))
-    return MotionCheckpoint(config, join_projections(state_dict), dtype, family, notes(file, config, positions))
+    return MotionCheckpoint(config, join_projections(state_dict), dtype, family_of(config, bool(positions)))
 
 
 def describe_motion_module(path: str | Path) -> str:
@@ -90,7 +82,7 @@ def describe_motion_module(path: str | Path) -> str:
     narrow = (
         () if config.down_channels == SD15_CHANNELS else ("SD1.5 has others: it fits this pack's mini checkpoint.",)
     )
-    return " ".join((sentence, *narrow, *checkpoint.notes))
+    return " ".join((sentence, *narrow))
 
 
 def family_of(config: MotionConfig, has_positions: bool) -> str:
@@ -100,13 +92,6 @@ def family_of(config: MotionConfig, has_positions: bool) -> str:
     if not has_positions:
         return "AnimateLCM, text to video"
     return FAMILIES.get((config.mid_channels is not None, config.max_frames), "AnimateDiff or a relative of it")
-
-
-def notes(file: ModelFile, config: MotionConfig, positions: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what people should know about a module that is read, but not used as its makers do."""
-    if positions and config.mid_channels is None and config.max_frames == V1_FRAMES:
-        return (V1_NOTE.format(name=file.path.name, frames=config.max_frames),)
-    return ()
 
 
 # Names and shapes

@@ -3,7 +3,7 @@
 A UNet that torch.compile compiled looks at the hooks that were there when it was compiled, and is compiled anew where
 anything of them has changed but the numbers in tensors. It does not look whether there are hooks where none were
 (`torch._dynamo.config.skip_nnmodule_hook_guards`), so that a UNet that was compiled without would go on without. But it
-looks at the names of its arguments, and ComfyUI's UNet leaves those alone that it does not know: `HUNG` is one.
+looks at the names of its arguments, and ComfyUI's UNet leaves those alone that it does not know: `HUNG` are some.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from .weights import Weight, at_places
 
-HUNG = {"animatelcm_hung": True}  # what a compiled UNet is called with beside its own arguments
+# What a compiled UNet is called with beside its own arguments: with residuals, and with GroupNorm over all frames too
+HUNG = {False: {"animatelcm_hung": True}, True: {"animatelcm_hung_and_grouped": True}}
 Hook = Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor | None]
 
 

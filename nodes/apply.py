@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..lora.merge import merge_lora
 from ..motion.attach import attach_motion
+from ..motion.group_norm import grouped_in_training
 from ..motion.weights import weight_over
 from ..sampling.model_sampling import apply_schedule
 from ..sampling.schedule import (
@@ -42,6 +43,7 @@ SCHEDULES = {
     "AnimateDiff (1000 steps)": ANIMATEDIFF,
     "AnimateDiff (1000 steps, average)": AVERAGE,
 }
+FRAME_BY_FRAME, ALL_FRAMES = "frame by frame", "over all frames"
 PerFrame = float | list[float]
 LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ"}
 
@@ -93,6 +95,16 @@ class AnimateLCMApply(io.ComfyNode):
                 ),
                 _mask("gamma_mask", "γ"),
                 _mask("motion_scale_mask", "the motion scale"),
+                io.Combo.Input(
+                    "group_norm",
+                    optional=True,
+                    options=[AUTOMATIC, FRAME_BY_FRAME, ALL_FRAMES],
+                    default=AUTOMATIC,
+                    tooltip="Whether GroupNorm is taken of each frame, as for all newer motion modules, or of all "
+                    "frames of a clip or window together, as for AnimateDiff's v1 modules. Automatic is over all "
+                    "frames for v1 modules alone. 'AnimateLCM Compile' does nothing where it is over all frames.",
+                    **known(io.Combo.Input, advanced=True),
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The video model."),
@@ -134,10 +146,12 @@ class AnimateLCMApply(io.ComfyNode):
         motion_scale: PerFrame = 1.0,
         gamma_mask: Tensor | None = None,
         motion_scale_mask: Tensor | None = None,
+        group_norm: str = AUTOMATIC,
     ) -> io.NodeOutput:
         chosen = schedule_of_choice(schedule, motion_module)
         weights = weight_over(gamma, gamma_mask), weight_over(motion_scale, motion_scale_mask)
-        model = with_mask_check(attach_motion(model, motion_module, *weights))
+        grouped = group_norm_of_choice(group_norm, motion_module)
+        model = with_mask_check(attach_motion(model, motion_module, *weights, grouped))
         merged = {"style_lora": (style_lora, alpha), "acceleration_lora": (acceleration_lora, beta)}
         for slot, (name, strength) in merged.items():
             if name != folders.NONE:
@@ -157,6 +171,14 @@ def schedule_of_choice(choice: str, motion_module: ModelPatcher) -> Schedule | N
         choice = f"AnimateLCM {kind} (reference)"
         logging.info("AnimateLCM: the motion module's schedule is '%s'.", choice)
     return SCHEDULES.get(choice)
+
+
+def group_norm_of_choice(choice: str, motion_module: ModelPatcher) -> bool:
+    """Return whether `choice` means GroupNorm over all frames for a motion module."""
+    if choice == AUTOMATIC and grouped_in_training(motion_module.model.config):
+        logging.info("AnimateLCM: this is a v1 motion module: GroupNorm is taken over all frames.")
+        return True
+    return choice == ALL_FRAMES
 
 
 def _lora(name: str, example: str) -> FileInput:

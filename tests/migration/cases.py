@@ -62,9 +62,7 @@ CASES = {
     "gen1_scale": Case(Recipe(loader="gen1", scale=1.14, schedule="autoselect")),
     "gen1_large_latent": Case(Recipe(loader="gen1", large_latent=True, frames=120, schedule="autoselect")),
     "gen1_keyframe": Case(Recipe(loader="gen1", keyframe=True, schedule="autoselect"), "close", ("step to step",)),
-    "gen1_v1_module": Case(
-        Recipe(loader="gen1", module=V1_MODULE, context="static", steps=20), "close", ("GroupNorm",)
-    ),
+    "gen1_v1_module": Case(Recipe(loader="gen1", module=V1_MODULE, context="static", steps=20)),
     "gen1_video_helper": Case(Recipe(loader="gen1", context="static", schedule="lcm", saver="VHS_VideoCombine")),
     "gen1_prompt_schedule": Case(
         Recipe(loader="gen1", schedule="autoselect", prompt="scheduled", module=LCM_MODULE), "left", ("over time",)

@@ -173,16 +173,23 @@ def test_families_are_told_by_published_names(file: str, family: Family) -> None
     assert family_of(file) is family
 
 
-def test_a_v1_module_is_moved_with_a_word_on_its_group_norm() -> None:
-    result = moved(Recipe(context=None, module=V1_MODULE))
-    assert verdict(result, "ADE_AnimateDiffLoader") is Verdict.CLOSE
-    assert "GroupNorm was taken over all frames" in said(result, "ADE_AnimateDiffLoader")
+@pytest.mark.parametrize("module", [V1_MODULE, LCM_MODULE, "my_favourite.ckpt"])
+def test_group_norm_is_left_to_the_file(module: str) -> None:
+    result = moved(Recipe(context=None, module=module, schedule=SQRT_LINEAR))
+    assert verdict(result, "ADE_AnimateDiffLoader") is Verdict.EXACT
+    assert inputs(result, "AnimateLCMApply")["group_norm"] == "automatic (from the motion module)"
 
 
-@pytest.mark.parametrize(("module", "differs"), [(V2_MODULE, True), (LCM_MODULE, True), (V3_MODULE, False)])
-def test_an_api_file_without_the_switch_means_group_norm_over_all_frames(module: str, differs: bool) -> None:
+@pytest.mark.parametrize(("module", "grouped"), [(V2_MODULE, True), (LCM_MODULE, True), (V3_MODULE, False)])
+def test_an_api_file_without_the_switch_means_group_norm_over_all_frames(module: str, grouped: bool) -> None:
     result = moved(Recipe(context=None, module=module, discrete="after"), apply_v2_models_properly=None)
-    assert ("GroupNorm" in said(result, "ADE_AnimateDiffLoader")) == differs
+    assert verdict(result, "ADE_AnimateDiffLoader") is Verdict.EXACT
+    assert (inputs(result, "AnimateLCMApply")["group_norm"] == "over all frames") == grouped
+
+
+def test_an_unknown_module_may_be_one_whose_frames_are_normed_apart() -> None:
+    result = moved(Recipe(context=None, module="my_favourite.ckpt", discrete="after"), apply_v2_models_properly=None)
+    assert "whether the file is a v3 module" in said(result, "ADE_AnimateDiffLoader")
 
 
 def test_a_page_file_without_the_switch_means_group_norm_frame_by_frame() -> None:

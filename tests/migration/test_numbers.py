@@ -5,6 +5,7 @@ are written down again, in float64, from ADE's and ComfyUI's definitions.
 """
 
 import asyncio
+import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from animatelcm.nodes.extension import AnimateLCMExtension
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 import nodes as comfy_nodes
 
@@ -50,6 +51,7 @@ class Theirs:
     effect: float = 1.0
     scale: float = 1.0
     motion_lora: float = 0.0
+    grouped: bool = False
     windows: list[list[int]] = field(default_factory=lambda: [list(range(FRAMES))])
     weights: str = "pyramid"
 
@@ -229,12 +231,35 @@ def our_latents(recipe: Recipe, checkpoint: ModelPatcher, theirs: Theirs) -> Ten
     return checkpoint.model.latent_format.process_in(latent["samples"]).double()
 
 
+class OverFrames(nn.Module):
+    """A GroupNorm over all frames of the one clip that diffusers' UNet is called with."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 5:  # (1, channels, frames, height, width), as its motion blocks have it
+            return self.norm(x)
+        return self.norm(x.movedim(0, 1)[None])[0].movedim(1, 0)
+
+
+def normed_over_frames(unet: UNetMotionModel) -> UNetMotionModel:
+    """The UNet, all of whose GroupNorms are `OverFrames`: what ADE makes of all of them during a call."""
+    for module in list(unet.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.GroupNorm):
+                setattr(module, name, OverFrames(child))
+    return unet
+
+
 def recipe(**parts: Any) -> Recipe:
     return Recipe(module=MODULE, lora=None, **{"loader": "gen2", "context": None, "frames": FRAMES, "steps": 3} | parts)
 
 
 WINDOWS = {"frames": 6, "context": "static", "context_options": (("context_length", 4), ("context_overlap", 1))}
 STATIC = [[0, 1, 2, 3], [2, 3, 4, 5]]
+IMPROPER = {"loader": "context", "loader_options": (("apply_v2_models_properly", False),)}
 CASES = {
     "lcm": (recipe(schedule="lcm"), Theirs("linear", 50)),
     "autoselect, normal": (recipe(schedule="autoselect"), Theirs("linear", 50, scheduler="normal")),
@@ -246,6 +271,11 @@ CASES = {
     "effect": (recipe(schedule="lcm", effect=1.3), Theirs("linear", 50, effect=1.3)),
     "scale": (recipe(schedule="lcm", scale=1.2), Theirs("linear", 50, scale=1.2)),
     "motion LoRA": (recipe(schedule="lcm", motion_lora=0.7), Theirs("linear", 50, motion_lora=0.7)),
+    "GroupNorm over all frames": (recipe(schedule="lcm", **IMPROPER), Theirs("linear", 50, grouped=True)),
+    "GroupNorm over all frames of a window": (
+        recipe(schedule="lcm", **WINDOWS | IMPROPER),
+        Theirs("linear", 50, windows=STATIC, grouped=True),
+    ),
     "fixed windows": (
         recipe(schedule="lcm", **WINDOWS),
         Theirs("linear", 50, windows=STATIC),
@@ -271,7 +301,8 @@ def test_latents_are_those_of_a_second_implementation(
     checkpoint: ModelPatcher,
 ) -> None:
     given, theirs = CASES[name]
-    animated = normalized_per_frame(UNetMotionModel.from_unet2d(unet, adapter))
+    normed = normed_over_frames if theirs.grouped else normalized_per_frame
+    animated = normed(UNetMotionModel.from_unet2d(copy.deepcopy(unet), copy.deepcopy(adapter)))
     assert lora.keys() <= dict(animated.named_parameters()).keys()
     with torch.no_grad():
         for key, weight in animated.named_parameters():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,23 +143,6 @@ def test_published_names_come_back(frames: int | None, weights: Tensors, save: S
     again = published_state_dict(read_motion_module(save(tensors)).state_dict, frames)
     assert again.keys() == tensors.keys()
     assert all(torch.equal(again[key], tensors[key]) for key in tensors)
-
-
-@pytest.mark.parametrize(
-    ("form", "note"),
-    [
-        ("mm_sd_v15", "first version.*group normalization over all frames"),
-        ("AnimateLCM_sd15_i2v", None),
-        ("AnimateLCM_sd15_t2v", None),
-        ("v3_sd15_mm", None),
-    ],
-)
-def test_notes(form: str, note: str | None, weights: Tensors, save: Save) -> None:
-    notes = read_motion_module(save(FORMATS[form][0](weights))).notes
-    assert len(notes) == (note is not None)
-    for text in notes:
-        assert note and re.search(note, text)
-        assert text.startswith("motion.ckpt")
 
 
 # Refuse: other models

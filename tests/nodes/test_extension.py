@@ -31,6 +31,7 @@ INPUTS = {
         "motion_scale": 1.0,
         "gamma_mask": None,
         "motion_scale_mask": None,
+        "group_norm": "automatic (from the motion module)",
     },
     "AnimateLCMEmptyLatent": {"width": 512, "height": 512, "frames": 16},
     "AnimateLCMSampler": {
@@ -165,7 +166,7 @@ OPTIONAL = {
     ("AnimateLCMSaveVideo", "audio"),
     ("AnimateLCMDecodeToVideo", "picture"),
     ("AnimateLCMDecodeToVideo", "audio"),
-    *(("AnimateLCMApply", name) for name in ("clip", "motion_scale", "gamma_mask", "motion_scale_mask")),
+    *(("AnimateLCMApply", name) for name in ("clip", "motion_scale", "gamma_mask", "motion_scale_mask", "group_norm")),
     ("AnimateLCMSampler", "negative"),
     ("AnimateLCMLayoutBox", "layout"),
     ("AnimateLCMLayoutConditioning", "gligen"),
