@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.model_base
@@ -9,13 +10,22 @@ import comfy.utils
 import folder_paths
 import pytest
 import torch
-from animatelcm.motion.attach import MotionModelError
-from animatelcm.nodes.apply import AUTOMATIC, MODELS_OWN, SCHEDULES, AnimateLCMApply
+from animatelcm.motion.attach import KEY, MotionModelError
+from animatelcm.nodes.apply import (
+    ALL_FRAMES,
+    AUTOMATIC,
+    FRAME_BY_FRAME,
+    MODELS_OWN,
+    SCHEDULES,
+    AnimateLCMApply,
+    group_norm_of_choice,
+)
 from animatelcm.nodes.folders import MissingFileError
 from animatelcm.sampling.model_sampling import ConsistencySampling, ScheduledSampling, ScheduleError, schedule_of
 from animatelcm.sampling.schedule import ANIMATEDIFF, COMMUNITY_LCM, I2V, T2V, Schedule
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from torch import Tensor
 
@@ -144,6 +154,30 @@ def test_a_checkpoint_of_another_prediction_is_refused(base: ModelPatcher, apply
     checkpoint.add_object_patch("model_sampling", sampling)
     with pytest.raises(ScheduleError, match="predicts v or the picture"):
         apply(checkpoint)
+
+
+@pytest.mark.parametrize("v1", [True, False])
+def test_group_norm_is_over_all_frames_for_v1_modules_alone(
+    apply: Callable[..., ModelPatcher],
+    motion: ModelPatcher,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    v1: bool,
+) -> None:
+    caplog.set_level(logging.INFO)
+    shape = {"mid_channels": None, "max_frames": 24} if v1 else {"max_frames": 24}
+    monkeypatch.setattr(motion.model, "config", replace(motion.model.config, **shape))
+    assert group_norm_of_choice(AUTOMATIC, motion) == v1
+    assert ("this is a v1 motion module" in caplog.text) == v1
+    assert group_norm_of_choice(ALL_FRAMES, motion)
+    assert not group_norm_of_choice(FRAME_BY_FRAME, motion)
+
+
+@pytest.mark.parametrize("choice", [ALL_FRAMES, FRAME_BY_FRAME])
+def test_the_choice_of_group_norm_is_what_the_model_does(apply: Callable[..., ModelPatcher], choice: str) -> None:
+    model = apply(group_norm=choice)
+    (wrapper,) = model.wrappers[WrappersMP.APPLY_MODEL][KEY]
+    assert wrapper.grouped == (choice == ALL_FRAMES)
 
 
 def test_every_schedule_is_in_the_list() -> None:
