@@ -5,6 +5,7 @@ single rows, and attention reads its frames through strided views, so that no co
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,24 +23,10 @@ MAX_ATTENTION_BATCH = 65535
 # Attention
 
 
-def temporal_attention(qkv: Tensor, heads: int) -> Tensor:
-    """Let each pixel attend over the frames of its clip: (clips, frames, pixels, 3C) -> (clips, frames, pixels, C)."""
-    clips = [frame_attention(clip, heads) for clip in qkv]
-    return clips[0][None] if len(clips) == 1 else torch.stack(clips)
-
-
-def frame_attention(qkv: Tensor, heads: int) -> Tensor:
-    """Attend over the frames of one clip: (frames, pixels, 3C) -> (frames, pixels, C)."""
-    frames, pixels, width = qkv.shape
-    parts = [attend(chunk, heads) for chunk in qkv.split(MAX_ATTENTION_BATCH // heads, dim=1)]
-    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    return out.reshape(frames, pixels, width // 3)
-
-
 def attend(qkv: Tensor, heads: int) -> Tensor:
-    """Scaled dot-product attention over dim 0: (frames, pixels, 3C) -> (frames, pixels, heads, C / heads)."""
+    """Scaled dot-product attention over dim 0: (frames, pixels, 3C) -> (frames, pixels, C)."""
     q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 1, 3, 0, 4)
-    return F.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3)
+    return F.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3).flatten(-2)
 
 
 class TemporalAttention(nn.Module):
@@ -53,15 +40,18 @@ class TemporalAttention(nn.Module):
         self.to_out = operations.Linear(channels, channels, **factory)
 
     def forward(self, h: Tensor, position: Tensor, scale: float | Tensor = 1.0) -> Tensor:
-        """(clips, frames, pixels, channels), and the encoding (frames, channels) -> the same shape.
+        """(clips, frames, pixels, channels), and the encoding (frames, channels) -> the same shape, in h's own memory.
 
         `scale`, a number or (frames, pixels, 1), multiplies the score of each frame as a key.
         """
-        y = self.norm(h).add_(position[:, None])
-        qkv = self.to_qkv(y)
+        qkv = self.to_qkv(self.norm(h).add_(position[:, None]))
         if isinstance(scale, Tensor) or scale != 1.0:
             qkv.chunk(3, dim=-1)[1].mul_(scale)
-        return self.to_out(temporal_attention(qkv, self.heads)).add_(h)
+        h = h.clone() if torch.is_grad_enabled() else h  # the norm's gradient needs it as it was
+        for clip, first in product(range(len(h)), range(0, h.shape[2], MAX_ATTENTION_BATCH // self.heads)):
+            pixels = slice(first, first + MAX_ATTENTION_BATCH // self.heads)
+            h[clip, :, pixels].add_(self.to_out(attend(qkv[clip, :, pixels], self.heads)))
+        return h
 
 
 class FeedForward(nn.Module):
