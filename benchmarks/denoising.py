@@ -1,12 +1,13 @@
-"""Denoising time of one clip: this pack, ComfyUI's bare UNet (the floor) and diffusers' AnimateDiff (a peer).
+"""Time of one clip: this pack, ComfyUI's bare UNet (the floor), diffusers' AnimateDiff (a peer), and the VAE behind it.
 
-Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also with two LoRAs
-on every layer, with a picture to animate, and with a layout that a ControlNet follows. They take turns in one run and
-medians are compared, so that a slower minute of the machine falls on all of them.
+Full-size SD1.5 and AnimateLCM with random weights, the same 4 consistency steps without CFG; ours also compiled, with
+two LoRAs on every layer, with a picture to animate, and with a layout that a ControlNet follows. They take turns in one
+run and medians are compared, so that a slower minute of the machine falls on all of them. A second table does the same
+with ways to decode a clip.
 
     python dev.py benchmark denoising                       128x128 on a CPU; all at once take 23 GB
     python dev.py benchmark denoising --beside diffusers    the pack as it is, the floor and the peer alone
-    python dev.py benchmark denoising --size 512 --guided   on a GPU, with 50 steps of CFG beside it
+    python dev.py benchmark denoising --size 512 --guided   on a GPU, with 50 steps of CFG and memory beside it
 """
 
 import argparse
@@ -14,17 +15,35 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from _decoders import decoders
 from _full_size import CONTEXT, LATENT_CHANNELS, comfyui_model, controlnet, diffusers_unet, motion_file, with_loras
 from _pack import import_pack
 from tqdm import tqdm
 
 import_pack()
 Denoise = Callable[[], torch.Tensor]
-BESIDE = ("loras", "picture", "layout", "diffusers")
+BESIDE = ("compiled", "loras", "picture", "layout", "diffusers")
+PAPER = 24.47  # times as fast as 50 steps with CFG, on an A800
+GUIDED = "50 steps with CFG"
+OURS, FLOOR = "AnimateLCM native", "ComfyUI's bare UNet"
+COMPILED = f"{OURS}, compiled"
+
+
+@dataclass
+class Turns:
+    """What the turns of one contestant took: seconds of each, and the most memory of the GPU in bytes."""
+
+    seconds: list[float] = field(default_factory=list)
+    memory: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
 
 
 def main() -> None:
@@ -35,10 +54,23 @@ def main() -> None:
         contestants = comfyui_contestants(arguments, dtype, Path(folder))
     if "diffusers" in arguments.beside:
         contestants["diffusers AnimateDiff"] = diffusers_contestant(arguments, dtype)
-    flops = {name: counted_flops(run) for name, run in tqdm(contestants.items(), desc="warming up")}
-    seconds = alternate(contestants, arguments.rounds)
     print(setting(arguments, dtype))
-    print(table(seconds, flops))
+    print(compared(contestants, arguments.rounds, FLOOR))
+    contestants.clear()  # their models make room
+    print(compared(decoders(torch.randn(latent_shape(arguments))), arguments.rounds, "VAE"))
+
+
+def compared(contestants: dict[str, Denoise], rounds: int, floor: str) -> str:
+    """Let contestants take turns, and return what came of it as a table."""
+    flops = {name: counted_flops(run) for name, run in tqdm(contestants.items(), desc="warming up")}
+    if COMPILED in flops:
+        flops[COMPILED] = flops[OURS]  # a graph's first run has the layer itself beside it
+    turns = alternate(contestants, rounds)
+    rows = [table(turns, flops, floor)]
+    if GUIDED in turns:
+        times = turns[GUIDED].median / turns[OURS].median
+        rows.append(f"{GUIDED} take {times:.2f} times as long as {OURS}; in the paper {PAPER}.")
+    return "\n\n".join(rows) + "\n"
 
 
 def parse() -> argparse.Namespace:
@@ -59,6 +91,7 @@ def parse() -> argparse.Namespace:
 
 def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folder: Path) -> dict[str, Denoise]:
     from animatelcm.motion.attach import attach_motion, load_motion_module
+    from animatelcm.motion.attach_compile import attach_compiler
     from animatelcm.motion.attach_image import Pictures, attach_pictures
     from animatelcm.sampling.model_sampling import apply_schedule
     from animatelcm.sampling.schedule import T2V
@@ -72,23 +105,23 @@ def comfyui_contestants(arguments: argparse.Namespace, dtype: torch.dtype, folde
 
     bare = apply_schedule(comfyui_model(dtype), T2V)
     ours = attach_motion(bare, motion())
-    contestants = {
-        "AnimateLCM native": denoise_in_comfyui(ours, arguments),
-        "ComfyUI's bare UNet": denoise_in_comfyui(bare, arguments),
-    }
+    contestants = {OURS: denoise_in_comfyui(ours, arguments), FLOOR: denoise_in_comfyui(bare, arguments)}
+    if "compiled" in arguments.beside:
+        compiled = attach_compiler(ours, unet=True, say=lambda words: None)
+        contestants[COMPILED] = denoise_in_comfyui(compiled, arguments)
     if "loras" in arguments.beside:
         # On weights of its own: merging is paid once, before sampling, and not at every turn
         merged = with_loras(attach_motion(apply_schedule(comfyui_model(dtype), T2V), motion()), count=2)
-        contestants["AnimateLCM native, two LoRAs"] = denoise_in_comfyui(merged, arguments)
+        contestants[f"{OURS}, two LoRAs"] = denoise_in_comfyui(merged, arguments)
     if "picture" in arguments.beside:
         picture = Pictures(torch.randn(1, *latent_shape(arguments)[1:]), keyframes=(0,))
         animated = attach_pictures(attach_motion(bare, motion(pictures=True)), picture)
-        contestants["AnimateLCM native, a picture"] = denoise_in_comfyui(animated, arguments)
+        contestants[f"{OURS}, a picture"] = denoise_in_comfyui(animated, arguments)
     if "layout" in arguments.beside:
         led = layout_control(arguments, dtype)
-        contestants["AnimateLCM native, a layout"] = denoise_in_comfyui(ours, arguments, control=led)
+        contestants[f"{OURS}, a layout"] = denoise_in_comfyui(ours, arguments, control=led)
     if arguments.guided:
-        contestants["50 steps with CFG"] = denoise_in_comfyui(ours, arguments, steps=50, cfg=7.5)
+        contestants[GUIDED] = denoise_in_comfyui(ours, arguments, steps=50, cfg=7.5)
     return contestants
 
 
@@ -164,14 +197,18 @@ def counted_flops(denoise: Denoise) -> int:
     return counter.get_total_flops()
 
 
-def alternate(contestants: dict[str, Denoise], rounds: int) -> dict[str, list[float]]:
-    """Seconds of `rounds` runs of each contestant, taking turns. Every run ends with its latents on the CPU."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+def alternate(contestants: dict[str, Denoise], rounds: int) -> dict[str, Turns]:
+    """Let each contestant run `rounds` times, taking turns. Every run ends with its result on the CPU."""
+    turns = {name: Turns() for name in contestants}
     for name in tqdm(list(contestants) * rounds, desc="taking turns"):
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         start = time.perf_counter()
         contestants[name]()
-        seconds[name].append(time.perf_counter() - start)
-    return seconds
+        turns[name].seconds.append(time.perf_counter() - start)
+        if torch.cuda.is_available():
+            turns[name].memory = max(turns[name].memory, torch.cuda.max_memory_allocated())
+    return turns
 
 
 def peak_flops() -> float:
@@ -197,17 +234,16 @@ def setting(arguments: argparse.Namespace, dtype: torch.dtype) -> str:
     return f"{size}, {dtype}, {device}, torch {torch.__version__}, median of {arguments.rounds}\n"
 
 
-def table(seconds: dict[str, list[float]], flops: dict[str, int]) -> str:
-    floor = statistics.median(seconds["ComfyUI's bare UNet"])
+def table(turns: dict[str, Turns], flops: dict[str, int], floor: str) -> str:
     peak = peak_flops() if torch.cuda.is_available() else None
-    header = "| | median s | fastest s | slowest s | x bare UNet | TFLOP | TFLOP/s | share of measured peak |"
-    rows = [header, "|" + " --- |" * 8]
-    for name, times in seconds.items():
-        median = statistics.median(times)
-        rate = flops[name] / median
-        share = f"{rate / peak:.1%}" if peak else "-"
-        cells = [f"{median:.3f}", f"{min(times):.3f}", f"{max(times):.3f}", f"{median / floor:.3f}"]
-        rows.append(f"| {name} | {' | '.join(cells)} | {flops[name] / 1e12:.2f} | {rate / 1e12:.3f} | {share} |")
+    header = f"| | median s | fastest s | slowest s | x {floor} | TFLOP | TFLOP/s | share of measured peak | GB |"
+    rows = [header, "|" + " --- |" * 9]
+    for name, of in turns.items():
+        rate = flops[name] / of.median
+        cells = [f"{of.median:.3f}", f"{min(of.seconds):.3f}", f"{max(of.seconds):.3f}"]
+        cells += [f"{of.median / turns[floor].median:.3f}", f"{flops[name] / 1e12:.2f}", f"{rate / 1e12:.3f}"]
+        cells += [f"{rate / peak:.1%}", f"{of.memory / 1e9:.2f}"] if peak else ["-", "-"]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
