@@ -37,6 +37,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..nodes.conftest import UNET
+from ..read_back import ReadBack
 from ..relative_error import relative_error
 from .comfy_model import CONTEXT, FRAMES, STEPS, build_model, hooks, prompt, sample
 from .conftest import CONFIG, fill
@@ -122,6 +123,26 @@ def test_small_gamma_is_near_the_image_model_and_grows(base: ModelPatcher, motio
     distances = [(sample(attach_motion(base, motion, gamma)) - image).norm() for gamma in (0.001, 0.002, 0.1, 1.0)]
     assert distances == sorted(distances)
     assert distances[1] / distances[0] == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"gamma": torch.tensor([0.5, 1.0, 0.8])[:, None, None]}, {"scale": 1.2}, {"grouped": True}],
+    ids=["plain", "gamma of frames", "scale", "GroupNorm over all frames"],
+)
+def test_no_number_is_read_back_in_a_step(base: ModelPatcher, motion: ModelPatcher, options: dict[str, Any]) -> None:
+    """A step reads as many as ComfyUI's own."""
+    assert in_two_more_steps(attach_motion(base, motion, **options)) == in_two_more_steps(base)
+
+
+def in_two_more_steps(model: ModelPatcher) -> int:
+    """How many more numbers are read back in a sample of four steps than in one of two."""
+    counts = []
+    for sigmas in ((14.0, 6.0, 3.0, 1.0, 0.0), (14.0, 3.0, 0.0)):
+        with ReadBack() as read:
+            sample(model, sigmas=sigmas)
+        counts.append(read.count)
+    return counts[0] - counts[1]
 
 
 def test_cfg_batch_equals_two_separate_calls(model: ModelPatcher, calls: list[int]) -> None:

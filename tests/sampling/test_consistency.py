@@ -11,8 +11,8 @@ from animatelcm.sampling.noise import initial_noise, step_noise
 from animatelcm.sampling.schedule import I2V, T2V, Schedule, step_sigmas, timesteps
 from diffusers import LCMScheduler
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..read_back import ReadBack
 from ..relative_error import relative_error
 
 PRESETS = pytest.mark.parametrize("schedule", [T2V, I2V], ids=["t2v", "i2v"])
@@ -126,21 +126,9 @@ def test_a_noise_sampler_replaces_the_steps_noise() -> None:
     assert torch.equal(clean, x + 2.0 * sigmas[1])
 
 
-class Read(TorchDispatchMode):
-    """Counts the numbers that are read back from tensors; on a GPU each waits for all that was begun."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += function is torch.ops.aten._local_scalar_dense.default
-        return function(*args, **(kwargs or {}))
-
-
 def test_no_number_is_read_back_in_a_step() -> None:
     model = denoiser_without_numbers(ConsistencySampling(T2V))
-    with Read() as read:
+    with ReadBack() as read:
         torch.ones(1).item()
         assert read.count == 1
         sample_consistency(model, initial_noise(SHAPE, 1), step_sigmas(T2V, 8), disable=True)
