@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..sampling.schedule import Schedule, solver_grid
-from .diffusion import Model, add_noise, alpha_bar, consistency, ddim_step, guided
+from .diffusion import Model, add_noise, alpha_bar_at, consistency, ddim_step, guided
 
 HUBER_C = 0.001
 
@@ -56,14 +56,14 @@ def distillation_loss(networks: Networks, x0: Tensor, solver: Solver) -> Tensor:
     t = grid[_starts(len(grid), len(x0), solver.noisy)]
     skipped = torch.randint(1, solver.longest_step + 1, (len(x0),))
     earlier = (t - skipped * (grid[1] - grid[0])).clamp(min=0)
-    share, earlier_share = (alpha_bar(schedule, s, x0) for s in (t, earlier))
-    x = add_noise(x0, torch.randn_like(x0), share)
+    alpha_bar, earlier_alpha_bar = (alpha_bar_at(schedule, s, x0) for s in (t, earlier))
+    x = add_noise(x0, torch.randn_like(x0), alpha_bar)
     with torch.no_grad():
-        weight = solver.cfg[0] + (solver.cfg[1] - solver.cfg[0]) * torch.rand_like(share)
+        weight = solver.cfg[0] + (solver.cfg[1] - solver.cfg[0]) * torch.rand_like(alpha_bar)
         epsilon = guided(networks.teacher(x, t), networks.teacher_unconditional(x, t), weight)
-        x_earlier = ddim_step(x, epsilon, share, earlier_share, solver.latent_range)
-        goal = consistency(x_earlier, networks.target(x_earlier, earlier), earlier, earlier_share)
-    return pseudo_huber(consistency(x, networks.online(x, t), t, share) - goal)
+        x_earlier = ddim_step(x, epsilon, alpha_bar, earlier_alpha_bar, solver.latent_range)
+        goal = consistency(x_earlier, networks.target(x_earlier, earlier), earlier, earlier_alpha_bar)
+    return pseudo_huber(consistency(x, networks.online(x, t), t, alpha_bar) - goal)
 
 
 def training_loss(online: Model, target: Model, x0: Tensor, schedule: Schedule, to_data: float = 0.0) -> Tensor:
@@ -80,13 +80,13 @@ def training_loss(online: Model, target: Model, x0: Tensor, schedule: Schedule, 
     grid = solver_grid(schedule)
     t = grid[torch.randint(len(grid), (len(x0),))]
     earlier = torch.where(torch.rand(len(x0)) < to_data, -1, t - (grid[1] - grid[0]))
-    share, earlier_share = (alpha_bar(schedule, s.clamp(min=-1), x0) for s in (t, earlier))
+    alpha_bar, earlier_alpha_bar = (alpha_bar_at(schedule, s.clamp(min=-1), x0) for s in (t, earlier))
     epsilon = torch.randn_like(x0)
-    x, x_earlier = (add_noise(x0, epsilon, s) for s in (share, earlier_share))
+    x, x_earlier = (add_noise(x0, epsilon, s) for s in (alpha_bar, earlier_alpha_bar))
     earlier = earlier.clamp(min=0)
     with torch.no_grad():
-        goal = consistency(x_earlier, target(x_earlier, earlier), earlier, earlier_share)
-    return pseudo_huber(consistency(x, online(x, t), t, share) - goal)
+        goal = consistency(x_earlier, target(x_earlier, earlier), earlier, earlier_alpha_bar)
+    return pseudo_huber(consistency(x, online(x, t), t, alpha_bar) - goal)
 
 
 def _starts(timesteps: int, rows: int, noisy: float) -> Tensor:
@@ -103,3 +103,12 @@ def pseudo_huber(difference: Tensor) -> Tensor:
 def move_average(average: Iterable[Tensor], current: Iterable[Tensor], keep: float) -> None:
     """In place: average = keep * average + (1 - keep) * current."""
     torch._foreach_lerp_(list(average), [c.detach() for c in current], 1 - keep)
+
+
+def absorbed(step: int, keep: float) -> float:
+    """The weight, 0 to 1, with which a target has taken in the acceleration LoRA after so many steps.
+
+    The paper's initialization strategy: the target starts without it, and as a moving average of the online network it
+    comes to have it.
+    """
+    return 1 - keep**step

@@ -15,23 +15,23 @@ from ...layout.draw import outline
 from ...motion.image_encoder import ImageEncoder
 from ...motion.transformer import MotionModule
 from ...sampling.schedule import I2V
-from ..diffusion import BASE, LATENT_RANGE, MOTION, Model, add_noise, alpha_bar, denoising_loss
-from ..distillation import Networks, Solver, distillation_loss, move_average, training_loss
+from ..diffusion import BASE, LATENT_RANGE, MOTION, Model, add_noise, alpha_bar_at, denoising_loss
+from ..distillation import Networks, Solver, absorbed, distillation_loss, move_average, training_loss
 from ..lora import RANK, Lora, Merged
 from ..places import freeze
 from .autoencoder import build_autoencoder, build_encoder, crops, reconstruction_loss, stills
 from .pool import Pool, fill_pool
 from .scenes import FRAMES, SIZE, STYLES, Scenes, attributes, caption, draw_scenes
 from .text import WIDTH, build_text_encoder, encode_text
-from .train import Budget, Moment, rank, save, train
+from .train import Budget, TrainingStep, rank, save, train
 from .unet import (
     build_controlnet,
     build_image_encoder,
     build_motion,
     build_unet,
-    controlled_noise,
-    noise,
-    video_noise,
+    predict_controlled_noise,
+    predict_noise,
+    predict_video_noise,
 )
 
 POOL_CLIPS = 4800
@@ -125,8 +125,8 @@ def train_vae(run: Path, minutes: float = 8) -> None:
         build_encoder(autoencoder.encoder.layers)
     budget = Budget(minutes, batch=8, learning_rate=2e-3, ema=0.99)
 
-    def loss(now: Moment) -> Tensor:
-        images = stills(budget.share, int(torch.randint(2**31, (), generator=now.generator)), now.generator)
+    def loss(now: TrainingStep) -> Tensor:
+        images = stills(budget.local_batch, int(torch.randint(2**31, (), generator=now.generator)), now.generator)
         images = crops(images, now.generator) if now.spent < 0.75 else images
         return reconstruction_loss(autoencoder, images.contiguous(memory_format=torch.channels_last))
 
@@ -149,8 +149,8 @@ def train_text(run: Path, minutes: float = 1.5) -> None:
     encoder, readout = build_text_encoder(), nn.Linear(WIDTH, sum(attributes().values()))
     budget = Budget(minutes, batch=64)
 
-    def loss(now: Moment) -> Tensor:
-        scenes = draw_scenes(budget.share, int(torch.randint(2**31, (), generator=now.generator)))
+    def loss(now: TrainingStep) -> Tensor:
+        scenes = draw_scenes(budget.local_batch, int(torch.randint(2**31, (), generator=now.generator)))
         context = encode_text(encoder, [caption(scenes, i) for i in range(len(scenes))])
         logits = readout(context.mean(1)).split(list(attributes().values()), dim=1)
         parts = zip(logits, attributes(), strict=True)
@@ -173,11 +173,11 @@ def train_base(run: Path, minutes: float = 50) -> None:
         base["text"].load_state_dict(load_text(run))
     budget = Budget(minutes, batch=32)
 
-    def loss(now: Moment) -> Tensor:
-        x0, captions = pool.draw_stills(budget.share, now.generator)
-        x, timestep, epsilon, share = noised_stills(x0)
-        predicted = noise(base["unet"], x, timestep, encode_text(base["text"], captions))
-        return denoising_loss(predicted, epsilon, share)
+    def loss(now: TrainingStep) -> Tensor:
+        x0, captions = pool.draw_stills(budget.local_batch, now.generator)
+        x, timestep, epsilon, alpha_bar = noised_stills(x0)
+        predicted = predict_noise(base["unet"], x, timestep, encode_text(base["text"], captions))
+        return denoising_loss(predicted, epsilon, alpha_bar)
 
     save(run / "base.pt", base.state_dict() | train("base", run, base, loss, budget))
 
@@ -190,14 +190,14 @@ def train_motion(run: Path, minutes: float = 86) -> None:
         nn.init.zeros_(block.proj_out.bias)
     budget = Budget(minutes, batch=2)
 
-    def loss(now: Moment) -> Tensor:
-        x0, captions = pool.draw_clips(budget.share, now.generator)
+    def loss(now: TrainingStep) -> Tensor:
+        x0, captions = pool.draw_clips(budget.local_batch, now.generator)
         timestep, epsilon = clip_timesteps(len(x0), now.generator), torch.randn_like(x0)
-        x = add_noise(x0, epsilon, alpha_bar(MOTION, timestep, x0))
+        x = add_noise(x0, epsilon, alpha_bar_at(MOTION, timestep, x0))
         with torch.no_grad():
             context = encode_text(base["text"], captions)
-        predicted = video_noise(base["unet"], motion, x, timestep, context)
-        return denoising_loss(predicted, epsilon, alpha_bar(MOTION, timestep, x0))
+        predicted = predict_video_noise(base["unet"], motion, x, timestep, context)
+        return denoising_loss(predicted, epsilon, alpha_bar_at(MOTION, timestep, x0))
 
     save(run / "motion.pt", train("motion", run, motion, loss, budget))
 
@@ -208,16 +208,16 @@ def train_lcm_image(run: Path, minutes: float = 5) -> None:
     unet, target = base["unet"], _Target(lora)
     budget = Budget(minutes, batch=32)
 
-    def loss(now: Moment) -> Tensor:
-        behind = target.follow()
-        x0, captions = pool.draw_stills(budget.share, now.generator)
+    def loss(now: TrainingStep) -> Tensor:
+        average = target.follow()
+        x0, captions = pool.draw_stills(budget.local_batch, now.generator)
         context, empty = contexts(base, captions)
-        online, goal = (Merged(unet, residuals.merged(unet, BETA)) for residuals in (lora, behind))
+        online, goal = (Merged(unet, residuals.merged(unet, BETA)) for residuals in (lora, average))
         networks = Networks(
-            lambda x, t: noise(online, x, t, context),
-            lambda x, t: noise(goal, x, t, context),
-            lambda x, t: noise(unet, x, t, context),
-            lambda x, t: noise(unet, x, t, empty),
+            lambda x, t: predict_noise(online, x, t, context),
+            lambda x, t: predict_noise(goal, x, t, context),
+            lambda x, t: predict_noise(unet, x, t, context),
+            lambda x, t: predict_noise(unet, x, t, empty),
         )
         return distillation_loss(networks, x0, IMAGE_SOLVER)
 
@@ -239,18 +239,17 @@ def train_lcm_video(run: Path, minutes: float = 150, *, stage: str = "lcm_video"
     online = Merged(unet, lora.merged(unet, BETA))
     budget = Budget(minutes, batch=2, learning_rate=5e-4)
 
-    def loss(now: Moment) -> Tensor:
-        behind = target.follow()
-        # The share of the LoRA that the moving average has taken in
-        arrived = 1.0 if lora_in_target or trained_on else 1 - TARGET_EMA**now.step
-        goal = Merged(unet, lora.merged(unet, BETA * arrived))
-        x0, captions = pool.draw_clips(budget.share, now.generator)
+    def loss(now: TrainingStep) -> Tensor:
+        average = target.follow()
+        lora_weight = 1.0 if lora_in_target or trained_on else absorbed(now.step, TARGET_EMA)
+        goal = Merged(unet, lora.merged(unet, BETA * lora_weight))
+        x0, captions = pool.draw_clips(budget.local_batch, now.generator)
         context, empty = contexts(base, captions)
         networks = Networks(
-            lambda x, t: video_noise(online, motion, x, t, context),
-            lambda x, t: video_noise(goal, behind, x, t, context),
-            lambda x, t: video_noise(unet, teacher, x, t, context),
-            lambda x, t: video_noise(unet, teacher, x, t, empty),
+            lambda x, t: predict_video_noise(online, motion, x, t, context),
+            lambda x, t: predict_video_noise(goal, average, x, t, context),
+            lambda x, t: predict_video_noise(unet, teacher, x, t, context),
+            lambda x, t: predict_video_noise(unet, teacher, x, t, empty),
         )
         return distillation_loss(networks, x0, VIDEO_SOLVER)
 
@@ -268,16 +267,16 @@ def train_joint(run: Path, minutes: float = SHORT + 5) -> None:
     teacher, target = freeze(load_motion(run, "motion")), _Target(student)
     budget = Budget(minutes, batch=2, learning_rate=5e-4)
 
-    def loss(now: Moment) -> Tensor:
-        behind = target.follow()
-        x0, captions = pool.draw_clips(budget.share, now.generator)
+    def loss(now: TrainingStep) -> Tensor:
+        average = target.follow()
+        x0, captions = pool.draw_clips(budget.local_batch, now.generator)
         context, empty = contexts(base, captions)
-        online, goal = (Merged(unet, each.merged(unet, BETA)) for each in (lora, behind["lora"]))
+        online, goal = (Merged(unet, each.merged(unet, BETA)) for each in (lora, average["lora"]))
         networks = Networks(
-            lambda x, t: video_noise(online, motion, x, t, context),
-            lambda x, t: video_noise(goal, behind["motion"], x, t, context),
-            lambda x, t: video_noise(unet, teacher, x, t, context),
-            lambda x, t: video_noise(unet, teacher, x, t, empty),
+            lambda x, t: predict_video_noise(online, motion, x, t, context),
+            lambda x, t: predict_video_noise(goal, average["motion"], x, t, context),
+            lambda x, t: predict_video_noise(unet, teacher, x, t, context),
+            lambda x, t: predict_video_noise(unet, teacher, x, t, empty),
         )
         return distillation_loss(networks, x0, VIDEO_SOLVER)
 
@@ -299,24 +298,24 @@ def train_image_encoder(run: Path, minutes: float = 25) -> None:
     target = _Target(encoder)
     budget = Budget(minutes, batch=4)
 
-    def loss(now: Moment) -> Tensor:
-        behind = target.follow()
+    def loss(now: TrainingStep) -> Tensor:
+        average = target.follow()
         if now.spent < ON_ONE_FRAME:
-            stills, captions = pool.draw_stills(STILLS_PER_CLIP * budget.share, now.generator)
+            stills, captions = pool.draw_stills(STILLS_PER_CLIP * budget.local_batch, now.generator)
             x0, scale = stills[:, None], 1.2 * torch.rand(len(stills), generator=now.generator)
         else:
-            x0, captions, speed = pool.draw_clips_with_speed(budget.share, now.generator)
+            x0, captions, speed = pool.draw_clips_with_speed(budget.local_batch, now.generator)
             x0, scale = _some_held(x0, speed, now.generator)
         context = contexts(base, captions)[0]
 
-        def told_by(encoder: ImageEncoder) -> Model:
+        def conditioned_by(encoder: ImageEncoder) -> Model:
             def model(x: Tensor, t: Tensor) -> Tensor:
-                told = features(encoder, x0[:, 0], scale, frames=x0.shape[1])
-                return video_noise(unet, motion, x, t, context, told=told)
+                image_features = features(encoder, x0[:, 0], scale, frames=x0.shape[1])
+                return predict_video_noise(unet, motion, x, t, context, image_features=image_features)
 
             return model
 
-        return training_loss(told_by(encoder), told_by(behind), x0, I2V, TO_DATA)
+        return training_loss(conditioned_by(encoder), conditioned_by(average), x0, I2V, TO_DATA)
 
     save(run / "image_encoder.pt", encoder.state_dict() | train("image_encoder", run, encoder, loss, budget))
 
@@ -331,26 +330,28 @@ def train_layout(run: Path, minutes: float = 12) -> None:
     controlnet = build_controlnet(base["unet"])
     budget = Budget(minutes, batch=32)
 
-    def loss(now: Moment) -> Tensor:
-        x0, captions, places = pool.draw_stills_with_boxes(budget.share, now.generator)
-        x, timestep, epsilon, share = noised_stills(x0)
+    def loss(now: TrainingStep) -> Tensor:
+        x0, captions, places = pool.draw_stills_with_boxes(budget.local_batch, now.generator)
+        x, timestep, epsilon, alpha_bar = noised_stills(x0)
         hint = outline(places, SIZE, SIZE, HINT_LINE)[:, None].expand(-1, 3, -1, -1)
         context = contexts(base, captions)[0]
-        return denoising_loss(controlled_noise(base["unet"], controlnet, x, timestep, context, hint), epsilon, share)
+        return denoising_loss(
+            predict_controlled_noise(base["unet"], controlnet, x, timestep, context, hint), epsilon, alpha_bar
+        )
 
     save(run / "layout.pt", train("layout", run, controlnet, loss, budget))
 
 
 def noised_stills(x0: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Noised latents, their timesteps, the noise, and the share of signal: half of them with the motion betas."""
+    """Noised latents, their timesteps, the noise, and alpha-bar: half of them with the motion betas."""
     timestep, epsilon = image_timesteps(len(x0)), torch.randn_like(x0)
     half = torch.rand(len(x0), 1, 1, 1) < 0.5
-    share = torch.where(half, alpha_bar(BASE, timestep, x0), alpha_bar(MOTION, timestep, x0))
-    return add_noise(x0, epsilon, share), timestep, epsilon, share
+    alpha_bar = torch.where(half, alpha_bar_at(BASE, timestep, x0), alpha_bar_at(MOTION, timestep, x0))
+    return add_noise(x0, epsilon, alpha_bar), timestep, epsilon, alpha_bar
 
 
 def features(encoder: ImageEncoder, pictures: Tensor, scale: Tensor, frames: int = FRAMES) -> list[Tensor]:
-    """What the frames of clips are told about their pictures (N, 4, h, w), at a motion scale each, (N,)."""
+    """What the frames of clips see of their pictures (N, 4, h, w), at a motion scale each, (N,)."""
     rows, frame = pictures.repeat_interleave(frames, dim=0), torch.arange(frames).repeat(len(pictures))
     return encoder(rows, frame, scale.repeat_interleave(frames)[:, None, None, None])
 
@@ -371,11 +372,11 @@ def train_personalized(run: Path, minutes: float = 12) -> None:
     personalized, pool = load_base(run).requires_grad_(True), _stills_of("night", run)
     budget = Budget(minutes, batch=32, learning_rate=3e-4)
 
-    def loss(now: Moment) -> Tensor:
-        x0, captions = pool.draw_stills(budget.share, now.generator)
-        x, timestep, epsilon, share = noised_stills(x0)
-        predicted = noise(personalized["unet"], x, timestep, encode_text(personalized["text"], captions))
-        return denoising_loss(predicted, epsilon, share)
+    def loss(now: TrainingStep) -> Tensor:
+        x0, captions = pool.draw_stills(budget.local_batch, now.generator)
+        x, timestep, epsilon, alpha_bar = noised_stills(x0)
+        predicted = predict_noise(personalized["unet"], x, timestep, encode_text(personalized["text"], captions))
+        return denoising_loss(predicted, epsilon, alpha_bar)
 
     save(run / "personalized.pt", personalized.state_dict() | train("personalized", run, personalized, loss, budget))
 
@@ -389,12 +390,12 @@ def train_style(run: Path, minutes: float = 7, *, style: str) -> None:
     unet = base["unet"]
     budget = Budget(minutes, batch=64)
 
-    def loss(now: Moment) -> Tensor:
-        x0, captions = pool.draw_stills(budget.share, now.generator)
-        x, timestep, epsilon, share = noised_stills(x0)
+    def loss(now: TrainingStep) -> Tensor:
+        x0, captions = pool.draw_stills(budget.local_batch, now.generator)
+        x, timestep, epsilon, alpha_bar = noised_stills(x0)
         styled = Merged(unet, lora.merged(unet, 1.0))
-        predicted = noise(styled, x, timestep, contexts(base, captions)[0])
-        return denoising_loss(predicted, epsilon, share)
+        predicted = predict_noise(styled, x, timestep, contexts(base, captions)[0])
+        return denoising_loss(predicted, epsilon, alpha_bar)
 
     save(run / f"style_{style}.pt", lora.state_dict() | train(f"style_{style}", run, lora, loss, budget))
 

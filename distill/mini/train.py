@@ -22,7 +22,7 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Moment:
+class TrainingStep:
     """Where a stage stands when it asks for a loss.
 
     Attributes:
@@ -53,7 +53,7 @@ class Budget:
     ema: float = 0.995
 
     @property
-    def share(self) -> int:
+    def local_batch(self) -> int:
         """Examples per step of this process."""
         return max(1, self.batch // world())
 
@@ -66,7 +66,7 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def train(name: str, run: Path, network: nn.Module, loss: Callable[[Moment], Tensor], budget: Budget) -> Weights:
+def train(name: str, run: Path, network: nn.Module, loss: Callable[[TrainingStep], Tensor], budget: Budget) -> Weights:
     """Train the parameters of `network` that ask for a gradient, and return the moving average of its weights.
 
     Args:
@@ -82,7 +82,7 @@ def train(name: str, run: Path, network: nn.Module, loss: Callable[[Moment], Ten
     saved = clock = time.monotonic()
     while state.elapsed < 60 * budget.minutes:
         spent = state.elapsed / (60 * budget.minutes)
-        state.step(loss(Moment(state.steps, spent, generator)), budget.learning_rate * (1 - spent))
+        state.step(loss(TrainingStep(state.steps, spent, generator)), budget.learning_rate * (1 - spent))
         now = time.monotonic()
         state.elapsed, clock = agreed(state.elapsed + now - clock), now
         progress.show(state, now)

@@ -49,7 +49,7 @@ def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
     return controlnet
 
 
-def controlled_noise(
+def predict_controlled_noise(
     unet: nn.Module, controlnet: ControlNetModel, x: Tensor, timestep: Tensor, context: Tensor, hint: Tensor
 ) -> Tensor:
     """The noise prediction for images (N, 4, H, W) with a hint each, (N, 3, 8 H, 8 W) in 0..1."""
@@ -64,42 +64,46 @@ def controlled_noise(
     )[0]
 
 
-def noise(unet: nn.Module, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
+def predict_noise(unet: nn.Module, x: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
     """The UNet's noise prediction for a batch of images (N, 4, H, W)."""
     return unet(x, timestep, encoder_hidden_states=context, return_dict=False)[0]
 
 
-def video_noise(
+def predict_video_noise(
     unet: nn.Module,
     motion: MotionModule,
     x: Tensor,
     timestep: Tensor,
     context: Tensor,
     gamma: float = 1.0,
-    told: Sequence[Tensor] = (),
+    image_features: Sequence[Tensor] = (),
 ) -> Tensor:
     """The noise prediction for clips (N, F, 4, H, W), with one timestep and one context per clip.
 
-    `told` are the image encoder's features, (N * F, C, h, w) per level of the UNet.
+    `image_features` are the image encoder's features, (N * F, C, h, w) per level of the UNet.
     """
     frames = x.shape[1]
     per_frame = context.repeat_interleave(frames, dim=0)
-    with sdpa_kernel(SDPBackend.MATH), attached(unet, motion, frames, gamma, told):
-        predicted = noise(unet, x.flatten(0, 1), timestep.repeat_interleave(frames), per_frame)
+    with sdpa_kernel(SDPBackend.MATH), attached(unet, motion, frames, gamma, image_features):
+        predicted = predict_noise(unet, x.flatten(0, 1), timestep.repeat_interleave(frames), per_frame)
     return predicted.unflatten(0, x.shape[:2])
 
 
 @contextmanager
 def attached(
-    unet: nn.Module, motion: MotionModule, frames: int = FRAMES, gamma: float = 1.0, told: Sequence[Tensor] = ()
+    unet: nn.Module,
+    motion: MotionModule,
+    frames: int = FRAMES,
+    gamma: float = 1.0,
+    image_features: Sequence[Tensor] = (),
 ) -> Iterator[None]:
     """For the duration of a call, each temporal transformer follows the layer that it follows in SD1.5.
 
-    What the frames are told about a picture comes before the last one of each down block.
+    An image encoder's feature comes before the last one of each down block.
     """
     layers = list(places(unet))
-    ends = layers[BLOCKS_PER_LEVEL - 1 : BLOCKS_PER_LEVEL * len(told) : BLOCKS_PER_LEVEL]
-    handles = [end.register_forward_hook(_plus(feature)) for end, feature in zip(ends, told, strict=True)]
+    ends = layers[BLOCKS_PER_LEVEL - 1 : BLOCKS_PER_LEVEL * len(image_features) : BLOCKS_PER_LEVEL]
+    handles = [end.register_forward_hook(_plus(feature)) for end, feature in zip(ends, image_features, strict=True)]
     handles += [
         layer.register_forward_hook(_followed_by(block, frames, gamma))
         for layer, block in zip(layers, motion.blocks(), strict=True)

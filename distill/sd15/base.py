@@ -17,20 +17,20 @@ from .config import ConfigError
 
 
 @dataclass(frozen=True)
-class Hung:
+class Residuals:
     """What takes part in the UNet's next call, and in the backward pass that follows it.
 
     Attributes:
         lora: low-rank residuals, with their strength beta.
         motion: temporal transformers, with the number of frames that their clips have.
-        told: the image encoder's features, (rows, C, h, w) per level.
+        image_features: the image encoder's features, (rows, C, h, w) per level.
     """
 
     lora: Lora | None = None
     beta: float = 1.0
     motion: MotionModule | None = None
     frames: int = 1
-    told: Sequence[Tensor] = ()
+    image_features: Sequence[Tensor] = ()
 
 
 class Base:
@@ -53,7 +53,7 @@ class Base:
         self.gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
-        self.hung = Hung()
+        self.residuals = Residuals()
         self._hang()
 
     @classmethod
@@ -108,13 +108,13 @@ class Base:
         pixels = torch.cat([self.vae.decode(frame[None]).sample.cpu() for frame in frames])
         return (pixels.float() / 2 + 0.5).clamp(0, 1).unflatten(0, latents.shape[:2])
 
-    def noise(self, x: Tensor, timestep: Tensor, context: Tensor, hung: Hung = Hung()) -> Tensor:
+    def predict_noise(self, x: Tensor, timestep: Tensor, context: Tensor, residuals: Residuals = Residuals()) -> Tensor:
         """The noise prediction for clips (N, F, 4, h, w), with one timestep and one context per clip; float32.
 
         What hangs on the UNet stays there until the next call, as gradient checkpointing runs layers once more.
         """
         frames = x.shape[1]
-        self.hung = hung
+        self.residuals = residuals
         predicted = self.unet(
             x.flatten(0, 1).to(self.unet.dtype),
             timestep.to(x.device).repeat_interleave(frames),
@@ -138,13 +138,19 @@ class Base:
 
     def _with_lora(self, name: str) -> Callable[..., Tensor]:
         def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            hung = self.hung
-            return output if hung.lora is None else output + hung.beta * hung.lora.added(name, layer, inputs[0])
+            residuals = self.residuals
+            return (
+                output
+                if residuals.lora is None
+                else output + residuals.beta * residuals.lora.added(name, layer, inputs[0])
+            )
 
         return hook
 
     def _with_picture(self, level: int) -> Callable[..., Any]:
-        return changed(lambda h: h + self.hung.told[level].to(h.dtype) if self.hung.told else h)
+        return changed(
+            lambda h: h + self.residuals.image_features[level].to(h.dtype) if self.residuals.image_features else h
+        )
 
     def _with_motion(self, number: int) -> Callable[..., Any]:
         def move(h: Tensor) -> Tensor:
@@ -152,14 +158,14 @@ class Base:
             if block is None:
                 return h
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                return checkpoint(block, h, self.hung.frames, use_reentrant=False)
-            return block(h, self.hung.frames)
+                return checkpoint(block, h, self.residuals.frames, use_reentrant=False)
+            return block(h, self.residuals.frames)
 
         return changed(move)
 
     def _block(self, number: int) -> nn.Module | None:
         """The temporal transformer of a place; some motion modules have none in the middle."""
-        motion = self.hung.motion
+        motion = self.residuals.motion
         if motion is None:
             return None
         blocks: list[nn.Module | None] = list(motion.blocks())

@@ -39,7 +39,7 @@ def train(config: Config) -> Path:
     index = find_entries(config.data.sources)
     set_seed(training.seed, device_specific=True)
     stage = build_stage(config)
-    stage.given.to(accelerator.device, DTYPES[training.precision])
+    stage.pretrained.to(accelerator.device, DTYPES[training.precision])
     optimizer = torch.optim.AdamW(
         stage.trains.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )

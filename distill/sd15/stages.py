@@ -16,11 +16,11 @@ from ...motion.grammar import published_state_dict
 from ...motion.image_encoder import ImageEncoder
 from ...motion.transformer import MotionModule
 from ...sampling.schedule import I2V, Schedule
-from ..diffusion import BASE, MOTION, Model, add_noise, alpha_bar, ddim, guided, lcm
-from ..distillation import Networks, Solver, distillation_loss, training_loss
+from ..diffusion import BASE, MOTION, Model, add_noise, alpha_bar_at, ddim, guided, lcm
+from ..distillation import Networks, Solver, absorbed, distillation_loss, training_loss
 from ..lora import Lora
 from ..places import BLOCKS_PER_LEVEL, freeze
-from .base import Base, Hung
+from .base import Base, Residuals
 from .config import Config, ConfigError
 from .data import Batch
 
@@ -28,7 +28,7 @@ SAMPLE_STEPS, SAMPLE_CFG = 20, 7.5  # of a style, which is sampled without accel
 
 
 @dataclass(frozen=True)
-class Given:
+class Pretrained:
     """What a stage builds on, frozen. Not a module, as `Base`: it is not kept in checkpoints.
 
     Attributes:
@@ -52,7 +52,7 @@ class Stage(nn.Module):
     """What all stages have: the part that trains, and its moving average, which is the target and the result.
 
     Args:
-        given: frozen.
+        pretrained: frozen.
         config: of the run.
         trains: the part that trains.
     """
@@ -61,9 +61,9 @@ class Stage(nn.Module):
     trains: Any
     average: Any
 
-    def __init__(self, given: Given, config: Config, trains: nn.Module) -> None:
+    def __init__(self, pretrained: Pretrained, config: Config, trains: nn.Module) -> None:
         super().__init__()
-        self.given, self.base, self.config = given, given.base, config
+        self.pretrained, self.base, self.config = pretrained, pretrained.base, config
         self.trains = trains.requires_grad_(True)
         self.average = freeze(copy.deepcopy(trains))
 
@@ -101,22 +101,22 @@ class ImageAcceleration(Stage):
     schedule = BASE
     frames = 1
 
-    def __init__(self, given: Given, config: Config) -> None:
-        super().__init__(given, config, Lora(given.base.unet, config.networks.rank))
+    def __init__(self, pretrained: Pretrained, config: Config) -> None:
+        super().__init__(pretrained, config, Lora(pretrained.base.unet, config.networks.rank))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
         context, empty = self.contexts(batch.captions)
         networks = Networks(
             self.model(self.trains, context),
             self.model(self.average, context),
-            lambda x, t: self.base.noise(x, t, context),
-            lambda x, t: self.base.noise(x, t, empty),
+            lambda x, t: self.base.predict_noise(x, t, context),
+            lambda x, t: self.base.predict_noise(x, t, empty),
         )
         x0 = self.base.encode(batch.pixels)
         return distillation_loss(networks, x0, self.solver(BASE))
 
     def model(self, trained: Lora, context: Tensor) -> Model:
-        return lambda x, t: self.base.noise(x, t, context, Hung(lora=trained))
+        return lambda x, t: self.base.predict_noise(x, t, context, Residuals(lora=trained))
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
         model = self.model(self.average, self.base.encode_text(shown.captions))
@@ -132,22 +132,22 @@ class Style(Stage):
     schedule = BASE
     frames = 1
 
-    def __init__(self, given: Given, config: Config) -> None:
-        super().__init__(given, config, Lora(given.base.unet, config.networks.rank))
+    def __init__(self, pretrained: Pretrained, config: Config) -> None:
+        super().__init__(pretrained, config, Lora(pretrained.base.unet, config.networks.rank))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
         x0 = self.base.encode(batch.pixels)
         t, epsilon = torch.randint(1000, (len(x0),)), torch.randn_like(x0)
         model = self.model(self.trains, self.base.encode_text(batch.captions))
-        return (model(add_noise(x0, epsilon, alpha_bar(BASE, t, x0)), t) - epsilon).square().mean()
+        return (model(add_noise(x0, epsilon, alpha_bar_at(BASE, t, x0)), t) - epsilon).square().mean()
 
     def model(self, trained: Lora, context: Tensor) -> Model:
-        return lambda x, t: self.base.noise(x, t, context, Hung(lora=trained))
+        return lambda x, t: self.base.predict_noise(x, t, context, Residuals(lora=trained))
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
         """With DDIM and guidance: a style knows nothing of acceleration."""
-        told, empty = (self.model(self.average, context) for context in self.contexts(shown.captions))
-        return ddim(lambda x, t: guided(told(x, t), empty(x, t), SAMPLE_CFG), x, BASE, SAMPLE_STEPS)
+        conditional, unconditional = (self.model(self.average, context) for context in self.contexts(shown.captions))
+        return ddim(lambda x, t: guided(conditional(x, t), unconditional(x, t), SAMPLE_CFG), x, BASE, SAMPLE_STEPS)
 
     def published(self) -> dict[str, Tensor]:
         return self.average.published()
@@ -162,29 +162,29 @@ class VideoAcceleration(Stage):
 
     schedule = MOTION
 
-    def __init__(self, given: Given, config: Config) -> None:
-        assert given.motion is not None  # the configuration sees to it
-        super().__init__(given, config, copy.deepcopy(given.motion))
+    def __init__(self, pretrained: Pretrained, config: Config) -> None:
+        assert pretrained.motion is not None  # the configuration sees to it
+        super().__init__(pretrained, config, copy.deepcopy(pretrained.motion))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
         context, empty = self.contexts(batch.captions)
-        arrived = 1 - self.config.training.ema**step  # the share of the LoRA that the moving average has taken in
+        lora_weight = absorbed(step, self.config.training.ema)
         networks = Networks(
             self.model(self.trains, context),
-            self.model(self.average, context, arrived),
-            lambda x, t: self.base.noise(x, t, context, self.taught),
-            lambda x, t: self.base.noise(x, t, empty, self.taught),
+            self.model(self.average, context, lora_weight),
+            lambda x, t: self.base.predict_noise(x, t, context, self.taught),
+            lambda x, t: self.base.predict_noise(x, t, empty, self.taught),
         )
         x0 = self.base.encode(batch.pixels)
         return distillation_loss(networks, x0, self.solver(MOTION))
 
     @property
-    def taught(self) -> Hung:
-        return Hung(motion=self.given.motion, frames=self.frames)
+    def taught(self) -> Residuals:
+        return Residuals(motion=self.pretrained.motion, frames=self.frames)
 
-    def model(self, trained: MotionModule, context: Tensor, arrived: float = 1.0) -> Model:
-        hung = Hung(self.given.lora, self.config.networks.beta * arrived, trained, self.frames)
-        return lambda x, t: self.base.noise(x, t, context, hung)
+    def model(self, trained: MotionModule, context: Tensor, lora_weight: float = 1.0) -> Model:
+        residuals = Residuals(self.pretrained.lora, self.config.networks.beta * lora_weight, trained, self.frames)
+        return lambda x, t: self.base.predict_noise(x, t, context, residuals)
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
         model = self.model(self.average, self.base.encode_text(shown.captions))
@@ -202,42 +202,44 @@ class PictureEncoder(Stage):
 
     schedule = I2V
 
-    def __init__(self, given: Given, config: Config) -> None:
-        assert given.motion is not None  # the configuration sees to it
-        super().__init__(given, config, build_encoder(given.motion.config))
+    def __init__(self, pretrained: Pretrained, config: Config) -> None:
+        assert pretrained.motion is not None  # the configuration sees to it
+        super().__init__(pretrained, config, build_encoder(pretrained.motion.config))
 
     def forward(self, batch: Batch, step: int) -> Tensor:
         x0, context = self.base.encode(batch.pixels), self.base.encode_text(batch.captions)
-        online, target = (self.told(e, context, x0[:, 0]) for e in (self.trains, self.average))
+        online, target = (self.conditioned(e, context, x0[:, 0]) for e in (self.trains, self.average))
         return training_loss(online, target, x0, I2V, self.config.recipe.to_data)
 
-    def told(self, encoder: nn.Module, context: Tensor, pictures: Tensor) -> Model:
+    def conditioned(self, encoder: nn.Module, context: Tensor, pictures: Tensor) -> Model:
         """The noise prediction where an encoder tells the frames about pictures, (N, 4, h, w)."""
 
         def model(x: Tensor, t: Tensor) -> Tensor:
             frame = torch.arange(self.frames, device=x.device).repeat(len(pictures))
             rows = pictures.repeat_interleave(self.frames, dim=0)
             features = encoder(rows, frame, self.config.recipe.motion_scale)
-            given, beta = self.given, self.config.networks.beta
-            return self.base.noise(x, t, context, Hung(given.lora, beta, given.motion, self.frames, features))
+            pretrained, beta = self.pretrained, self.config.networks.beta
+            return self.base.predict_noise(
+                x, t, context, Residuals(pretrained.lora, beta, pretrained.motion, self.frames, features)
+            )
 
         return model
 
     def sample(self, shown: Batch, x: Tensor, generator: torch.Generator) -> Tensor:
         """The first frames shown, animated."""
         pictures = self.base.encode(shown.pixels[:, :1])[:, 0]
-        model = self.told(self.average, self.base.encode_text(shown.captions), pictures)
+        model = self.conditioned(self.average, self.base.encode_text(shown.captions), pictures)
         return lcm(model, x, self.schedule, self.config.training.sample_steps, generator)
 
     def published(self) -> dict[str, Tensor]:
-        """With the motion module that it was trained on, as the file has it: `given` may be in fewer bits."""
+        """With the motion module that it was trained on, as the file has it: `pretrained` may be in fewer bits."""
         assert self.config.networks.motion is not None  # likewise
         motion = read_motion(self.config.networks.motion).state_dict()
         encoder = {f"image_encoder.{key}": value.cpu() for key, value in self.average.state_dict().items()}
         return published_state_dict(motion | encoder)
 
 
-STAGES: dict[str, Callable[[Given, Config], Stage]] = {
+STAGES: dict[str, Callable[[Pretrained, Config], Stage]] = {
     "lcm_image": ImageAcceleration,
     "lcm_video": VideoAcceleration,
     "image_encoder": PictureEncoder,
@@ -255,7 +257,7 @@ def build_stage(config: Config) -> Stage:
     base = Base.load(networks.base, config.training.gradient_checkpointing)
     motion = freeze(read_motion(networks.motion)) if networks.motion else None
     lora = read_lora(base, networks.lora) if networks.lora else None
-    return STAGES[config.stage](Given(base, motion, lora), config)
+    return STAGES[config.stage](Pretrained(base, motion, lora), config)
 
 
 def latent_shape(config: Config) -> tuple[int, int, int]:

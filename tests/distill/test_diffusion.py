@@ -7,7 +7,7 @@ from animatelcm.distill.diffusion import (
     LATENT_RANGE,
     MOTION,
     add_noise,
-    alpha_bar,
+    alpha_bar_at,
     ddim,
     denoising_loss,
     guided,
@@ -66,12 +66,12 @@ def test_lcm_equals_diffusers(steps: int) -> None:
 
 def test_noising_is_undone_by_the_noise() -> None:
     x0, noise = start(), torch.randn(SHAPE)
-    share = alpha_bar(MOTION, torch.tensor([999, 0]), x0)
-    assert relative_error(predicted_x0(add_noise(x0, noise, share), noise, share), x0) < 1e-4
+    alpha_bar = alpha_bar_at(MOTION, torch.tensor([999, 0]), x0)
+    assert relative_error(predicted_x0(add_noise(x0, noise, alpha_bar), noise, alpha_bar), x0) < 1e-4
 
 
 def test_nothing_is_noised_at_the_end() -> None:
-    assert alpha_bar(BASE, torch.tensor([-1]), start()).item() == 1.0
+    assert alpha_bar_at(BASE, torch.tensor([-1]), start()).item() == 1.0
 
 
 def test_guidance_of_one_is_the_prompt_alone() -> None:
@@ -82,11 +82,11 @@ def test_guidance_of_one_is_the_prompt_alone() -> None:
 def test_the_loss_is_the_error_of_v() -> None:
     """v = sqrt(alpha-bar) noise - sqrt(1 - alpha-bar) x0, at the same x."""
     x0, noise, predicted = start(), torch.randn(SHAPE), torch.randn(SHAPE)
-    share = alpha_bar(BASE, torch.tensor([600, 100]), x0)
-    x = add_noise(x0, noise, share)
+    alpha_bar = alpha_bar_at(BASE, torch.tensor([600, 100]), x0)
+    x = add_noise(x0, noise, alpha_bar)
 
     def v(noise: Tensor) -> Tensor:
-        return share.sqrt() * noise - (1 - share).sqrt() * predicted_x0(x, noise, share)
+        return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * predicted_x0(x, noise, alpha_bar)
 
     expected = (v(predicted) - v(noise)).square().mean()
-    torch.testing.assert_close(denoising_loss(predicted, noise, share), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(denoising_loss(predicted, noise, alpha_bar), expected, rtol=1e-4, atol=0)

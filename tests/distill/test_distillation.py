@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
+from animatelcm.distill.diffusion import MOTION, Model, alpha_bar_at
 from animatelcm.distill.distillation import (
     HUBER_C,
     Networks,
@@ -23,8 +23,8 @@ def knowing(x0: Tensor) -> Model:
     """The exact noise prediction of data that is this one image."""
 
     def model(x: Tensor, timestep: Tensor) -> Tensor:
-        share = alpha_bar(MOTION, timestep, x)
-        return (x - share.sqrt() * x0) / (1 - share).sqrt()
+        alpha_bar = alpha_bar_at(MOTION, timestep, x)
+        return (x - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()
 
     return model
 

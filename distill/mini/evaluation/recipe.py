@@ -9,7 +9,7 @@ from ....motion.transformer import MotionModule
 from ...diffusion import Model
 from ...places import freeze
 from ..stages import BETA, contexts, load_base, load_lora, load_motion
-from ..unet import video_noise
+from ..unet import predict_video_noise
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Animated:
 
     def guided_by(self, prompts: list[str]) -> tuple[Model, Model]:
         """The noise predictions for clips (N, F, 4, h, w) with a prompt each, and with the empty prompt."""
-        told, empty = contexts(self.base, prompts)
+        conditional, unconditional = contexts(self.base, prompts)
 
         def model(context: Tensor) -> Model:
-            return lambda x, t: video_noise(self.base["unet"], self.motion, x, t, context, self.gamma)
+            return lambda x, t: predict_video_noise(self.base["unet"], self.motion, x, t, context, self.gamma)
 
-        return model(told), model(empty)
+        return model(conditional), model(unconditional)
 
 
 def combine(run: Path, recipe: Recipe) -> Animated:

@@ -6,7 +6,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from ...diffusion import BASE, LATENT_RANGE, MOTION, Model, alpha_bar, ddim, guided, lcm, predicted_x0
+from ...diffusion import BASE, LATENT_RANGE, MOTION, Model, alpha_bar_at, clamped, ddim, guided, lcm
 from .recipe import Animated
 
 # (what makes the clips, noise (N, F, 4, h, w), a prompt each, random numbers) -> latents
@@ -51,7 +51,9 @@ def dpm_guided(steps: int, cfg: float) -> Sampler:
         )
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
-            x = scheduler.step(_clamped(model, x, t.expand(len(x))), t, x).prev_sample
+            rows = t.expand(len(x))
+            _, epsilon = clamped(x, model(x, rows), alpha_bar_at(MOTION, rows, x), LATENT_RANGE)
+            x = scheduler.step(epsilon, t, x).prev_sample
         return x
 
     return sample
@@ -62,10 +64,3 @@ def _with_guidance(animated: Animated, prompts: list[str], cfg: float) -> Model:
     if cfg == 1:
         return conditional
     return lambda x, t: guided(conditional(x, t), unconditional(x, t), cfg)
-
-
-def _clamped(model: Model, x: Tensor, t: Tensor) -> Tensor:
-    """The noise prediction whose x0 is within what latents can be: guidance overshoots."""
-    share = alpha_bar(MOTION, t, x)
-    x0 = predicted_x0(x, model(x, t), share).clamp(-LATENT_RANGE, LATENT_RANGE)
-    return (x - share.sqrt() * x0) / (1 - share).sqrt()

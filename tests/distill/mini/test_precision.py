@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from animatelcm.distill.diffusion import LATENT_RANGE, MOTION, Model, add_noise, alpha_bar, consistency, ddim_step
+from animatelcm.distill.diffusion import LATENT_RANGE, MOTION, Model, add_noise, alpha_bar_at, consistency, ddim_step
 from animatelcm.distill.mini.evaluation.recipe import Recipe, combine
 from animatelcm.distill.mini.restore import restore
 from animatelcm.distill.mini.scenes import FRAMES
@@ -34,16 +34,16 @@ def difference(student: Model, teacher: Model, dtype: torch.dtype) -> Tensor:
     sigmas = (1 / alphas_cumprod(MOTION) - 1).sqrt()[solver_grid(MOTION)]
     place = int((sigmas - SIGMA).abs().argmin())
     t, earlier = (solver_grid(MOTION)[i].expand(2) for i in (place, place - 1))
-    share, earlier_share = (alpha_bar(MOTION, s, x0) for s in (t, earlier))
-    x = add_noise(x0, epsilon, share)
-    x_earlier = ddim_step(x, teacher(x, t), share, earlier_share, LATENT_RANGE)
+    alpha_bar, earlier_alpha_bar = (alpha_bar_at(MOTION, s, x0) for s in (t, earlier))
+    x = add_noise(x0, epsilon, alpha_bar)
+    x_earlier = ddim_step(x, teacher(x, t), alpha_bar, earlier_alpha_bar, LATENT_RANGE)
 
-    def answer(x: Tensor, t: Tensor, share: Tensor) -> Tensor:
+    def answer(x: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             predicted = student(x, t)
-        return consistency(x, predicted.float(), t, share)
+        return consistency(x, predicted.float(), t, alpha_bar)
 
-    return answer(x, t, share) - answer(x_earlier, earlier, earlier_share)
+    return answer(x, t, alpha_bar) - answer(x_earlier, earlier, earlier_alpha_bar)
 
 
 @torch.no_grad()

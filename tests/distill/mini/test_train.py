@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from animatelcm.distill.distillation import move_average
-from animatelcm.distill.mini.train import Budget, Moment, save, train
+from animatelcm.distill.mini.train import Budget, TrainingStep, save, train
 from torch import Tensor, nn
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
@@ -16,7 +16,7 @@ def regress(run: Path, minutes: float) -> tuple[dict[str, Tensor], list[float]]:
     torch.manual_seed(0)
     network, spent = nn.Linear(8, 1, bias=False), []
 
-    def loss(now: Moment) -> Tensor:
+    def loss(now: TrainingStep) -> Tensor:
         spent.append(now.spent)
         return (network(X)[:, 0] - X @ TRUTH).square().mean()
 

@@ -1,9 +1,9 @@
-"""The image model with what animates it: what the frames are told is added where T2I adapters add theirs."""
+"""The image model with what animates it: an image encoder's features are added where T2I adapters add theirs."""
 
 import torch
 from animatelcm.distill.mini.scenes import FRAMES
 from animatelcm.distill.mini.stages import features
-from animatelcm.distill.mini.unet import build_image_encoder, build_motion, build_unet, video_noise
+from animatelcm.distill.mini.unet import build_image_encoder, build_motion, build_unet, predict_video_noise
 from torch import Tensor
 
 from ...relative_error import relative_error
@@ -21,14 +21,14 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 def test_features_are_added_as_diffusers_adds_an_adapters() -> None:
     torch.manual_seed(0)
     unet, (x, t, context) = build_unet().eval(), inputs()
-    told = features(build_image_encoder(), x[:, 0], torch.tensor([0.8, 0.3]))
+    image_features = features(build_image_encoder(), x[:, 0], torch.tensor([0.8, 0.3]))
     expected = unet(
         x.flatten(0, 1),
         t.repeat_interleave(FRAMES),
         context.repeat_interleave(FRAMES, dim=0),
-        down_intrablock_additional_residuals=list(told),
+        down_intrablock_additional_residuals=list(image_features),
     ).sample
-    found = video_noise(unet, build_motion(), x, t, context, gamma=0.0, told=told)
+    found = predict_video_noise(unet, build_motion(), x, t, context, gamma=0.0, image_features=image_features)
     assert relative_error(found.flatten(0, 1), expected) < 1e-4
 
 
@@ -36,9 +36,11 @@ def test_features_are_added_as_diffusers_adds_an_adapters() -> None:
 def test_the_temporal_transformers_see_what_the_frames_are_told() -> None:
     torch.manual_seed(0)
     unet, motion, (x, t, context) = build_unet().eval(), build_motion(), inputs()
-    told = [torch.zeros(CLIPS * FRAMES, 64, side, side) for side in (8, 4, 2, 1)]
-    told[0][0] = 1.0  # the first frame alone
-    plain, changed = (video_noise(unet, motion, x, t, context, told=features) for features in ((), told))
+    image_features = [torch.zeros(CLIPS * FRAMES, 64, side, side) for side in (8, 4, 2, 1)]
+    image_features[0][0] = 1.0  # the first frame alone
+    plain, changed = (
+        predict_video_noise(unet, motion, x, t, context, image_features=features) for features in ((), image_features)
+    )
     assert relative_error(changed[0, 1:], plain[0, 1:]) > 1e-3
     assert relative_error(changed[1], plain[1]) < 1e-5
 

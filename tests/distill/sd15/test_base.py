@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from animatelcm.distill.lora import Lora, Merged
-from animatelcm.distill.mini.unet import noise, video_noise
+from animatelcm.distill.mini.unet import predict_noise, predict_video_noise
 from animatelcm.distill.places import freeze
-from animatelcm.distill.sd15.base import Base, Hung
+from animatelcm.distill.sd15.base import Base, Residuals
 from animatelcm.distill.sd15.config import ConfigError
 from animatelcm.distill.sd15.stages import build_encoder, read_lora, read_motion
 from animatelcm.motion.config import MotionConfig
@@ -52,18 +52,18 @@ def test_nothing_hangs_there_by_itself(base: Base, folder: Path, inputs: tuple[t
     x, t, context = inputs
     plain = type(base.unet).from_pretrained(folder, subfolder="unet").eval()
     with torch.no_grad():
-        rows = [noise(plain, x[:, i], t, context) for i in range(FRAMES)]
-        assert relative_error(base.noise(x, t, context), torch.stack(rows, dim=1)) < 1e-4
+        rows = [predict_noise(plain, x[:, i], t, context) for i in range(FRAMES)]
+        assert relative_error(base.predict_noise(x, t, context), torch.stack(rows, dim=1)) < 1e-4
 
 
 def test_a_lora_is_what_it_is_when_merged(base: Base, lora: Lora, inputs: tuple[torch.Tensor, ...]) -> None:
     x, t, context = inputs
     with torch.no_grad():
-        found = base.noise(x[:, :1], t, context, Hung(lora, BETA))
-        base.hung = Hung()
-        expected = noise(Merged(base.unet, lora.merged(base.unet, BETA)), x[:, 0], t, context)
+        found = base.predict_noise(x[:, :1], t, context, Residuals(lora, BETA))
+        base.residuals = Residuals()
+        expected = predict_noise(Merged(base.unet, lora.merged(base.unet, BETA)), x[:, 0], t, context)
     assert relative_error(found[:, 0], expected) < 1e-4
-    assert relative_error(expected, noise(base.unet, x[:, 0], t, context)) > 1e-2
+    assert relative_error(expected, predict_noise(base.unet, x[:, 0], t, context)) > 1e-2
 
 
 @pytest.mark.parametrize("middle", [True, False])
@@ -72,13 +72,20 @@ def test_motion_and_picture_are_those_of_the_mini_familys_training(
 ) -> None:
     x, t, context = inputs
     rows = torch.arange(CLIPS * FRAMES)
-    told = [f.detach() for f in encoder(x[:, :1].repeat(1, FRAMES, 1, 1, 1).flatten(0, 1), rows % FRAMES)]
-    hung = motion if middle else random_weights(MotionModule(MotionConfig(WIDTHS, WIDTHS[::-1], None)), seed=6)
-    reference = motion if middle else _with_idle_middle(hung)
+    image_features = [f.detach() for f in encoder(x[:, :1].repeat(1, FRAMES, 1, 1, 1).flatten(0, 1), rows % FRAMES)]
+    module = motion if middle else random_weights(MotionModule(MotionConfig(WIDTHS, WIDTHS[::-1], None)), seed=6)
+    reference = motion if middle else _with_idle_middle(module)
     with torch.no_grad():
-        found = base.noise(x, t, context, Hung(motion=hung, frames=FRAMES, told=told))
-        base.hung = Hung()
-        assert relative_error(found, video_noise(base.unet, reference, x, t, context, told=told)) < 1e-4
+        found = base.predict_noise(
+            x, t, context, Residuals(motion=module, frames=FRAMES, image_features=image_features)
+        )
+        base.residuals = Residuals()
+        assert (
+            relative_error(
+                found, predict_video_noise(base.unet, reference, x, t, context, image_features=image_features)
+            )
+            < 1e-4
+        )
 
 
 def _with_idle_middle(motion: MotionModule) -> MotionModule:
@@ -97,7 +104,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     gradients = []
     for one in (base, Base.load(str(folder), gradient_checkpointing=True)):
         motion = read_motion(motion_file)
-        one.noise(x, t, context, Hung(lora, BETA, motion, FRAMES)).square().mean().backward()
+        one.predict_noise(x, t, context, Residuals(lora, BETA, motion, FRAMES)).square().mean().backward()
         gradients.append({name: p.grad for name, p in motion.named_parameters()})
     for name, gradient in gradients[0].items():
         assert relative_error(gradients[1][name], gradient) < 1e-3

@@ -7,7 +7,7 @@ import pytest
 import torch
 from animatelcm.distill.diffusion import MOTION
 from animatelcm.distill.distillation import Solver, move_average
-from animatelcm.distill.sd15.base import Base, Hung
+from animatelcm.distill.sd15.base import Base, Residuals
 from animatelcm.distill.sd15.config import Config, ConfigError, Recipe
 from animatelcm.distill.sd15.data import Batch
 from animatelcm.distill.sd15.stages import STAGES, Stage, build_stage, latent_shape
@@ -67,23 +67,23 @@ def test_a_step_against_the_gradient_lowers_the_loss(built: Callable[[str], Stag
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize(("step", "arrived"), [(0, 0.0), (1, 0.05), (1000, 1.0)])
+@pytest.mark.parametrize(("step", "lora_weight"), [(0, 0.0), (1, 0.05), (1000, 1.0)])
 def test_the_acceleration_lora_reaches_the_target_through_the_average_alone(
-    built: Callable[[str], Stage], step: int, arrived: float
+    built: Callable[[str], Stage], step: int, lora_weight: float
 ) -> None:
     """The paper's initialization strategy; the teacher never has the LoRA, the student always."""
-    stage, hung, noise = built("lcm_video"), [], Base.noise
+    stage, called, predict = built("lcm_video"), [], Base.predict_noise
 
-    def noting(x: Tensor, t: Tensor, context: Tensor, with_it: Hung) -> Tensor:
-        hung.append(with_it)
-        return noise(stage.base, x, t, context, with_it)
+    def noting(x: Tensor, t: Tensor, context: Tensor, with_it: Residuals) -> Tensor:
+        called.append(with_it)
+        return predict(stage.base, x, t, context, with_it)
 
-    stage.base.noise = noting
+    stage.base.predict_noise = noting
     stage(batch(stage), step)
-    teacher, unconditional, target, online = hung
+    teacher, unconditional, target, online = called
     assert teacher.lora is unconditional.lora is None
     assert teacher.motion is unconditional.motion is not stage.trains
-    assert (target.motion, target.beta) == (stage.average, pytest.approx(0.8 * arrived))
+    assert (target.motion, target.beta) == (stage.average, pytest.approx(0.8 * lora_weight))
     assert (online.motion, online.beta) == (stage.trains, 0.8)
 
 

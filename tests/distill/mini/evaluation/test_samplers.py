@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from animatelcm.distill.diffusion import MOTION, Model, alpha_bar
+from animatelcm.distill.diffusion import MOTION, Model, alpha_bar_at
 from animatelcm.distill.mini.evaluation import samplers
 from animatelcm.distill.mini.evaluation.samplers import Sampler, ddim_guided, dpm_guided
 from torch import Tensor
@@ -15,8 +15,8 @@ class Gaussian:
 
     def guided_by(self, prompts: list[str]) -> tuple[Model, Model]:
         def model(x: Tensor, t: Tensor) -> Tensor:
-            share = alpha_bar(MOTION, t, x)
-            return (1 - share).sqrt() * x / (share * DEVIATION**2 + 1 - share)
+            alpha_bar = alpha_bar_at(MOTION, t, x)
+            return (1 - alpha_bar).sqrt() * x / (alpha_bar * DEVIATION**2 + 1 - alpha_bar)
 
         return model, model
 
@@ -27,8 +27,8 @@ def sampled(sampler: Sampler, x: Tensor) -> Tensor:
 
 def exact(x: Tensor) -> Tensor:
     """Where the flow from t = 999 ends: it scales x to the deviation that the data have."""
-    share = alpha_bar(MOTION, torch.tensor([999]), x)
-    return x * DEVIATION / (share * DEVIATION**2 + 1 - share).sqrt()
+    alpha_bar = alpha_bar_at(MOTION, torch.tensor([999]), x)
+    return x * DEVIATION / (alpha_bar * DEVIATION**2 + 1 - alpha_bar).sqrt()
 
 
 @pytest.mark.parametrize("sampler", [ddim_guided, dpm_guided])
@@ -48,7 +48,9 @@ def test_dpm_is_nearer_to_the_flow_than_ddim_in_eight_steps() -> None:
 def test_one_step_is_the_clamped_x0(sampler: type) -> None:
     x = 40 * torch.randn(2, 3, 4, 2, 2)
     t = torch.tensor([999, 999])
-    share = alpha_bar(MOTION, t, x)
+    alpha_bar = alpha_bar_at(MOTION, t, x)
     noise = Gaussian().guided_by([])[0](x, t)
-    expected = ((x - (1 - share).sqrt() * noise) / share.sqrt()).clamp(-samplers.LATENT_RANGE, samplers.LATENT_RANGE)
+    expected = ((x - (1 - alpha_bar).sqrt() * noise) / alpha_bar.sqrt()).clamp(
+        -samplers.LATENT_RANGE, samplers.LATENT_RANGE
+    )
     torch.testing.assert_close(sampled(sampler(1, 1.0), x), expected, rtol=1e-3, atol=1e-3)
