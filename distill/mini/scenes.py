@@ -37,11 +37,11 @@ DIRECTIONS = ("right", "up right", "up", "up left", "left", "down left", "down",
 STILL = "standing still"
 MOVEMENTS = (*DIRECTIONS, STILL)
 SPEEDS = (1.0, 2.5)
-STYLES = ("plain", "outlined", "hollow", "striped", "dotted")
+STYLES = ("plain", "outlined", "hollow", "banded", "dotted")
 LOOKS = (*STYLES, "night")  # the last is the personalized image model's
 
 LINE = 3.0  # pixels: how wide outlines are, and the rim of what is hollow
-STRIPES, STRIPE = 8, 3  # pixels from one stripe to the next, and how wide each is
+BAND = 0.4  # half the height of the band across what is banded, in radii of the shape
 DOT = 0.4  # radius of the dot in the middle of what is dotted, in radii of the shape
 NIGHT = 0.35  # share of a background's light
 FRONT = 0.2  # how far ahead of the centre of mass it begins, in radii of the shape
@@ -150,7 +150,8 @@ def render(scenes: Scenes, times: Tensor, look: str = "plain") -> Tensor:
     colour = palette[torch.tensor([names.index(c) for c in COLOURS])][scenes.colour]
     background = palette[torch.tensor([names.index(c) for c in BACKGROUNDS])][scenes.background]
     dot = signed_distance(torch.full_like(scenes.shape, SHAPES.index("circle")), x, y, DOT * scenes.radius)
-    return _paint(distance, front, dot, colour, background, look)
+    band = (torch.arange(SIZE)[:, None] + 0.5 - y[..., None, None]).abs() - (BAND * scenes.radius)[:, None, None, None]
+    return _paint(distance, front, dot, band, colour, background, look)
 
 
 def centres(scenes: Scenes, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,13 +193,16 @@ def front_distance(scenes: Scenes, x: Tensor, y: Tensor) -> Tensor:
     return begins[:, None, None, None] - (ux * dx + uy * dy)
 
 
-def _paint(distance: Tensor, front: Tensor, dot: Tensor, colour: Tensor, background: Tensor, look: str) -> Tensor:
+def _paint(
+    distance: Tensor, front: Tensor, dot: Tensor, band: Tensor, colour: Tensor, background: Tensor, look: str
+) -> Tensor:
     """Antialiased: the share of a pixel that is covered is taken from the distance of its centre.
 
     Args:
         distance: to the outline in pixels, negative inside, (N, T, 64, 64).
         front: likewise to the part of the shape that is bright.
         dot: likewise to a dot in its middle.
+        band: likewise to a level band through its middle, (N, T, 64, 1).
         colour, background: (N, 3).
         look: see `LOOKS`.
     """
@@ -212,10 +216,9 @@ def _paint(distance: Tensor, front: Tensor, dot: Tensor, colour: Tensor, backgro
         ground = NIGHT * ground
     inside = 0.5 - distance
     image = over(ground, rgb, inside)
-    if look == "striped":
-        stripe = (torch.arange(SIZE) % STRIPES < STRIPE).float()[:, None]
-        image = over(image, bright, stripe * inside.clamp(0, 1))
     image = over(image, bright, 0.5 - front)
+    if look == "banded":
+        image = over(image, bright, torch.minimum(inside, 0.5 - band))
     if look == "outlined":
         image = over(image, bright, torch.minimum(inside, distance + LINE))
     if look == "dotted":

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..scenes import DOT, LINE, SIZE, STRIPE, STRIPES
+from ..scenes import BAND, DOT, LINE, SIZE
 from .metrics import VISIBLE, covered
 
 BRIGHT, DARK = 0.98, 0.1
 NEAR = 0.35  # RGB distance at which it is the same colour, as the VAE blurs narrow lines
 SOFT = 0.1  # radii of the shape on both sides of a dot's edge that do not count
 MOST = 0.6  # least share of a rim or core
-STRIPED_BELOW = 0.5  # how much of the stripes is coloured, over how much of what is between them is; plainly 1
+BANDED, BESIDE = 0.75, 0.85  # least share of a band that is bright, and most of what is beside it
 BLACK = 0.4  # most of the brightest of R, G and B; every colour's is 0.67 and more
 
 
@@ -32,6 +32,8 @@ class _Shape:
     Attributes:
         rim, core: as wide as an outline, and what lies farther in.
         middle, around: where a dot is, and the rest of the core.
+        sides: all that is farther from the middle than a dot, but the edge.
+        band: rows (F, H, 1) where a band is.
         from_bright, from_ground: RGB distance to what styles draw with, and to the background.
         brightest: of R, G and B.
     """
@@ -45,6 +47,9 @@ class _Shape:
         from_middle = _from_middle(inside)
         self.middle = self.core & (from_middle < DOT - SOFT)
         self.around = self.core & (from_middle > DOT + SOFT)
+        self.sides = _eroded(inside, 1) & (from_middle > DOT + SOFT)
+        middle, half_height = _middle(inside.any(2))
+        self.band = (((torch.arange(SIZE) - middle).abs() / half_height) < BAND - SOFT)[:, :, None]
         self.from_bright = (clip - tone).square().sum(1).sqrt()
         self.from_ground = (clip - ground).square().sum(1).sqrt()
         self.brightest = clip.amax(1)
@@ -58,10 +63,11 @@ def _hollow(shape: _Shape) -> bool:
     return _mean(shape.from_ground < VISIBLE, shape.core) > MOST
 
 
-def _striped(shape: _Shape) -> bool:
-    stripes = (torch.arange(SIZE) % STRIPES < STRIPE)[:, None]
-    on, between = (_mean(shape.from_bright > NEAR, shape.core & rows) for rows in (stripes, ~stripes))
-    return on < STRIPED_BELOW * between
+def _banded(shape: _Shape) -> bool:
+    """A band is bright in its middle, as the core is not where there is an outline, and at its ends, as no dot is."""
+    bright = shape.from_bright < NEAR
+    ends, middle, beside = shape.sides & shape.band, shape.core & shape.band, shape.core & ~shape.band
+    return min(_mean(bright, ends), _mean(bright, middle)) > BANDED and _mean(bright, beside) < BESIDE
 
 
 def _dotted(shape: _Shape) -> bool:
@@ -71,7 +77,7 @@ def _dotted(shape: _Shape) -> bool:
 _SIGNS: dict[str, Callable[[_Shape], bool]] = {
     "outlined": _outlined,
     "hollow": _hollow,
-    "striped": _striped,
+    "banded": _banded,
     "dotted": _dotted,
 }
 
