@@ -456,12 +456,3 @@ def test_half_precision_files_run_where_the_device_lets_them(
     safetensors.torch.save_file(tensors, tmp_path / "half.safetensors")
     model = attach_motion(base, load_motion_module(str(tmp_path / "half.safetensors")))
     assert sample(model).isfinite().all()
-
-
-def test_notes_of_a_file_are_logged(
-    weights: dict[str, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    tensors = published_state_dict({k: v for k, v in weights.items() if "mid" not in k}, 24)
-    safetensors.torch.save_file(tensors, tmp_path / "mm_sd_v15.safetensors")
-    load_motion_module(str(tmp_path / "mm_sd_v15.safetensors"))
-    assert "mm_sd_v15.safetensors is a motion module of AnimateDiff's first version" in caplog.text

@@ -14,7 +14,7 @@ from animatelcm.distill.mini.autoencoder import build_autoencoder, decode, encod
 from animatelcm.distill.mini.export import write
 from animatelcm.distill.mini.stages import build_base
 from animatelcm.distill.mini.text import encode_text
-from animatelcm.distill.mini.unet import build_controlnet, noise
+from animatelcm.distill.mini.unet import build_controlnet, predict_noise
 from animatelcm.files.refusal import ModelFileError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -133,7 +133,7 @@ def test_the_unet_predicts_as_in_training(base: nn.ModuleDict, loaded: tuple[Any
     x, context, t = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 64), torch.tensor([999, 20])
     network = loaded[0].model.diffusion_model
     predicted = network(x.to(network.dtype), t, context.to(network.dtype)).float()
-    assert relative_error(predicted, noise(base["unet"], x, t, context)) < 1e-4
+    assert relative_error(predicted, predict_noise(base["unet"], x, t, context)) < 1e-4
 
 
 @torch.no_grad()
